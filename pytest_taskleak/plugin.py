@@ -1,0 +1,141 @@
+"""The hooks, and nothing else: what happens in them is in `session` and `ledger`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_taskleak.ledger import Ledger
+from pytest_taskleak.letter import Letter
+from pytest_taskleak.session import Run
+from pytest_taskleak.settings import MARKER, Options, add_options
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_OPTIONS = pytest.StashKey[Options]()
+_RUN = pytest.StashKey[Run]()
+_LEDGER = pytest.StashKey[Ledger]()
+_HERE = sys.modules[__name__]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+    options = config.stash[_OPTIONS] = Options(config)
+    if not options.nowhere:
+        run = config.stash[_RUN] = Run(config, options)
+        if not hasattr(config, "workerinput"):
+            config.stash[_LEDGER] = Ledger(config, run.show)
+        config.pluginmanager.register(_Reports(config), "taskleak-reports")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if run := config.stash.get(_RUN, None):
+        run.finish()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return config.stash[_OPTIONS].header
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[_OPTIONS].check(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    run = item.config.stash.get(_RUN, None)
+    return run.protocol(item, nextitem, _HERE) if run else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    run = item.config.stash.get(_RUN, None)
+    with run.phase(item, "setup") if run else nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    run = item.config.stash.get(_RUN, None)
+    with run.phase(item, "call") if run else nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    run = item.config.stash.get(_RUN, None)
+    with run.phase(item, "teardown") if run else nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if run := item.config.stash.get(_RUN, None):
+        run.made_report(item, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    run = request.config.stash.get(_RUN, None)
+    is_set_up = run.fixture_begins(fixturedef, request) if run else None
+    try:
+        return (yield)
+    finally:
+        if is_set_up is not None:
+            is_set_up()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    if run := request.config.stash.get(_RUN, None):
+        run.fixture_has_ended(fixturedef)
+
+
+class _Reports:
+    """Hooks whose arguments do not lead to the configuration."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if run := self._config.stash.get(_RUN, None):
+            run.logged(report)
+        if ledger := self._config.stash.get(_LEDGER, None):
+            ledger.logged(report)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    yield
+    config = session.config
+    letter = run.finish() if (run := config.stash.get(_RUN, None)) else Letter()
+    if ledger := config.stash.get(_LEDGER, None):
+        ledger.enter(letter)
+        ledger.settle_exit(session)
+    elif hasattr(config, "workeroutput"):
+        config.workeroutput["taskleak"] = letter.to_json()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    ledger = node.config.stash.get(_LEDGER, None)
+    if ledger and (letter := getattr(node, "workeroutput", {}).get("taskleak")):
+        ledger.enter(Letter.from_json(letter))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if ledger := config.stash.get(_LEDGER, None):
+        ledger.write(terminalreporter)

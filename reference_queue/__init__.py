@@ -1,0 +1,49 @@
+"""A message queue per chat, in process, that cannot leak.
+
+    >>> import asyncio
+    >>> from reference_queue import MessageQueue
+    >>> async def shout(message: str) -> str:
+    ...     return message.upper()
+    >>> async def main() -> str:
+    ...     async with MessageQueue(shout) as queue:
+    ...         return await queue.enqueue("chat 1", "hello")
+    >>> asyncio.run(main())
+    'HELLO'
+
+Messages of one chat are handled in order, one at a time; chats run side by side. See `MessageQueue` for what it
+guarantees, `MemoryStats` for what it shows, and `QueueError` for what can go wrong.
+"""
+
+from reference_queue.errors import (
+    CalledFromHandler,
+    CloseTimeout,
+    DeadlineExceeded,
+    HandlerNotAwaitable,
+    LoopEnded,
+    MessageDropped,
+    QueueClosed,
+    QueueError,
+    QueueFull,
+    ReentrantEnqueue,
+    WrongLoop,
+)
+from reference_queue.queue import CloseMode, MessageQueue, Policy
+from reference_queue.stats import MemoryStats
+
+__all__ = [
+    "CalledFromHandler",
+    "CloseMode",
+    "CloseTimeout",
+    "DeadlineExceeded",
+    "HandlerNotAwaitable",
+    "LoopEnded",
+    "MemoryStats",
+    "MessageDropped",
+    "MessageQueue",
+    "Policy",
+    "QueueClosed",
+    "QueueError",
+    "QueueFull",
+    "ReentrantEnqueue",
+    "WrongLoop",
+]

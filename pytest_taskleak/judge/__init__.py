@@ -1,0 +1,21 @@
+"""What is alive, settle, adopted?, ignored?, leak: decides, and knows neither pytest nor words."""
+
+from pytest_taskleak.judge.adoption import Adoptions, LiveFixture, holders
+from pytest_taskleak.judge.pending import cancel_requested, pending_tasks
+from pytest_taskleak.judge.rules import BUILT_IN, Rule, carries, ignored_by
+from pytest_taskleak.judge.settle import settle
+from pytest_taskleak.judge.suspect import Suspect
+
+__all__ = [
+    "BUILT_IN",
+    "Adoptions",
+    "LiveFixture",
+    "Rule",
+    "Suspect",
+    "cancel_requested",
+    "carries",
+    "holders",
+    "ignored_by",
+    "pending_tasks",
+    "settle",
+]

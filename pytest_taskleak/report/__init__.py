@@ -1,0 +1,5 @@
+"""Leaks into text: strings in, strings out."""
+
+from pytest_taskleak.report.text import details, headline, one_line, summary
+
+__all__ = ["details", "headline", "one_line", "summary"]

@@ -1,0 +1,215 @@
+"""Throughput of `reference_queue` beside the usual ways to handle messages chat by chat, in one run.
+
+    python benchmarks/queue_throughput.py [--chats 1000] [--messages 100] [--rounds 5]
+
+Each design handles every message of every chat with a handler that does nothing, so what is measured is the
+queueing alone. *Burst*: all messages are sent at once, then all results awaited. *Awaited*: a producer for each
+chat awaits every result before it sends the next message. Rounds alternate between the designs, so a slow
+moment of the machine hits all of them; the figures are medians, and the ratios those of medians to one
+`asyncio.Queue`. The first two rows keep no order per chat; they show what Python itself costs.
+"""
+# ruff: noqa: T201 - a command line program prints
+# ruff: noqa: INP001 - benchmarks are scripts, not a package
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import statistics
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from reference_queue import MessageQueue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Send = Callable[[int, int], Awaitable[Any]]
+
+
+async def handle(message: int) -> int:
+    """Do nothing, at the least cost an async function can have."""
+    return message
+
+
+@asynccontextmanager
+async def bare_await() -> AsyncIterator[Send]:
+    """`await handler(message)` in the caller: no queue at all."""
+    yield lambda _chat, message: handle(message)
+
+
+@asynccontextmanager
+async def bare_future() -> AsyncIterator[Send]:
+    """The same with a future for the result, which every queue below has to make."""
+    loop = asyncio.get_running_loop()
+
+    async def settle(message: int) -> int:
+        future: asyncio.Future[int] = loop.create_future()
+        future.set_result(await handle(message))
+        return await future
+
+    yield lambda _chat, message: settle(message)
+
+
+async def _serve(queue: asyncio.Queue[tuple[int, asyncio.Future[int]]]) -> None:
+    while True:
+        message, future = await queue.get()
+        future.set_result(await handle(message))
+        queue.task_done()
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def one_asyncio_queue() -> AsyncIterator[Send]:
+    """One `asyncio.Queue` and one consumer for everything; the chats do not run side by side."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
+    consumer = asyncio.create_task(_serve(queue))
+
+    def send(_chat: int, message: int) -> asyncio.Future[int]:
+        future: asyncio.Future[int] = loop.create_future()
+        queue.put_nowait((message, future))
+        return future
+
+    yield send
+    await _stop([consumer])
+
+
+@asynccontextmanager
+async def message_queue() -> AsyncIterator[Send]:
+    """`reference_queue.MessageQueue`: a ready lane of chats and 64 workers."""
+    async with MessageQueue(handle) as queue:
+        yield queue.enqueue
+
+
+@asynccontextmanager
+async def task_per_active_chat() -> AsyncIterator[Send]:
+    """A task for each chat while it has messages."""
+    loop = asyncio.get_running_loop()
+    waiting: dict[int, deque[tuple[int, asyncio.Future[int]]]] = {}
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def work(chat: int) -> None:
+        messages = waiting[chat]
+        while messages:
+            message, future = messages.popleft()
+            future.set_result(await handle(message))
+        del waiting[chat]
+
+    def send(chat: int, message: int) -> asyncio.Future[int]:
+        future: asyncio.Future[int] = loop.create_future()
+        if chat in waiting:
+            waiting[chat].append((message, future))
+        else:
+            waiting[chat] = deque([(message, future)])
+            task = asyncio.create_task(work(chat))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        return future
+
+    yield send
+    await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def queue_per_chat() -> AsyncIterator[Send]:
+    """A queue and a worker for each chat, for ever."""
+    loop = asyncio.get_running_loop()
+    queues: dict[int, asyncio.Queue[tuple[int, asyncio.Future[int]]]] = {}
+    workers: list[asyncio.Task[None]] = []
+
+    def send(chat: int, message: int) -> asyncio.Future[int]:
+        queue = queues.get(chat)
+        if queue is None:
+            queue = queues[chat] = asyncio.Queue()
+            workers.append(asyncio.create_task(_serve(queue)))
+        future: asyncio.Future[int] = loop.create_future()
+        queue.put_nowait((message, future))
+        return future
+
+    yield send
+    await _stop(workers)
+
+
+@asynccontextmanager
+async def lock_per_chat() -> AsyncIterator[Send]:
+    """A lock for each chat and a task for each message."""
+    locks: dict[int, asyncio.Lock] = {}
+
+    async def work(chat: int, message: int) -> int:
+        async with locks.setdefault(chat, asyncio.Lock()):
+            return await handle(message)
+
+    yield lambda chat, message: asyncio.create_task(work(chat, message))
+
+
+DESIGNS = (
+    bare_await,
+    bare_future,
+    one_asyncio_queue,
+    message_queue,
+    task_per_active_chat,
+    queue_per_chat,
+    lock_per_chat,
+)
+YARDSTICK = one_asyncio_queue
+
+
+async def burst(design: Any, chats: int, messages: int) -> float:
+    """Return the messages per second when all are sent at once."""
+    async with design() as send:
+        begin = time.perf_counter()
+        results = [send(chat, message) for message in range(messages) for chat in range(chats)]
+        for result in results:
+            await result
+        return chats * messages / (time.perf_counter() - begin)
+
+
+async def awaited(design: Any, chats: int, messages: int) -> float:
+    """Return the messages per second when each chat awaits a result before it sends again."""
+    async with design() as send:
+
+        async def produce(chat: int) -> None:
+            for message in range(messages):
+                await send(chat, message)
+
+        begin = time.perf_counter()
+        await asyncio.gather(*(produce(chat) for chat in range(chats)))
+        return chats * messages / (time.perf_counter() - begin)
+
+
+def main() -> None:
+    """Run every design in every round and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--chats", type=int, default=1_000)
+    parser.add_argument("--messages", type=int, default=100, help="for each chat")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    rates: dict[tuple[str, str], list[float]] = {}
+    for _ in range(options.rounds):
+        for load in (burst, awaited):
+            for design in DESIGNS:
+                gc.collect()
+                rate = asyncio.run(load(design, options.chats, options.messages))
+                rates.setdefault((load.__name__, design.__name__), []).append(rate)
+    medians = {key: statistics.median(values) for key, values in rates.items()}
+    print(f"{options.chats} chats x {options.messages} messages, median of {options.rounds} rounds")
+    print(f"{'design':<22}{'burst msg/s':>13}{'x queue':>9}{'awaited msg/s':>15}{'x queue':>9}")
+    for design in DESIGNS:
+        row = f"{design.__name__:<22}"
+        for load, width in ((burst, 13), (awaited, 15)):
+            median = medians[load.__name__, design.__name__]
+            row += f"{median:>{width},.0f}{median / medians[load.__name__, YARDSTICK.__name__]:>9.2f}"
+        print(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,381 @@
+"""Ties watching, judging and explaining together, for whoever says when an owner has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_taskleak import explain, judge
+from pytest_taskleak.judge import Suspect
+from pytest_taskleak.model import Leak, Origin, Owner, fold
+from pytest_taskleak.watch import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_taskleak.places import Places
+    from pytest_taskleak.watch import LoopRecord
+
+_HANGS_AFTER = 2.0
+"""Seconds after which a sweep that still waits for a task is announced: it may wait for ever."""
+
+_PILE = 2
+"""Tests that each leave a task of their own with the same fixture before that is a pile."""
+
+_PILE_OF_FIXTURE = 3
+"""The same for tasks that the fixture itself started, such as a server's handlers.
+
+How many those are depends on the connections that others keep open, so two may be chance."""
+
+
+class Verdict(NamedTuple):
+    """A leak, and whose.
+
+    Attributes:
+        owner: Who is to blame, None where that is unknown (reported in strict mode only).
+        leak: The leak.
+    """
+
+    owner: Owner | None
+    leak: Leak
+
+
+class Detector:
+    """Finds the tasks that outlive their owners, from `start` to `stop`.
+
+    Guarantees: a task is judged once; a verdict keeps nothing of the user's alive; a defect of the detector's own
+    is kept for `take_defects` and changes nothing else.
+
+    Attributes:
+        watcher: The recorder; whoever runs tests tells it who is busy.
+        adoptions: What stays with fixtures.
+        fixtures: The fixtures that are set up, by any key.
+        grace: Seconds that suspects are given to end.
+        strict: Whether what cannot be decided is a leak.
+        test: The test that is running, None between tests.
+        announce: Told in words when a sweep hangs on a task that swallows cancellation.
+    """
+
+    def __init__(self, places: Places, *, grace: float, strict: bool, announce: Callable[[list[Leak]], None]) -> None:
+        """Make a detector that wraps nothing yet."""
+        self.watcher = Watcher(self, carries=judge.carries, own=places.own)
+        self.adoptions = judge.Adoptions()
+        self.fixtures: dict[object, judge.LiveFixture] = {}
+        self.grace = grace
+        self.strict = strict
+        self._defects: list[BaseException] = []
+        self.announce = announce
+        self.test: Owner | None = None
+        self._places = places
+        self._suspects: list[Suspect] = []
+        self._lost: list[Verdict] = []
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to record; harmless when repeated."""
+        self.watcher.start()
+
+    def stop(self) -> None:
+        """Restore everything; harmless when repeated."""
+        self.watcher.stop()
+        self._suspects.clear()
+        self.fixtures.clear()
+
+    # -- what the recorder tells, in any thread
+
+    def closing(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None] | None:
+        """Look at a loop that is about to be swept or closed: whatever is left there outlives its loop."""
+        tasks = judge.pending_tasks(loop)
+        if not tasks:
+            return None
+        if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
+            self._let_go(tasks)  # the run was cut short: what is alive is so by design
+            return None
+        suspects = self._judged(loop, self._suspects_among(tasks, everyone=True))
+        if not suspects:
+            return None
+        for suspect in suspects:
+            suspect.swept = True
+        self._adopted_by_closers(suspects)
+        with self._lock:
+            self._suspects += suspects
+        return _Sweep(self, loop, suspects).end
+
+    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Hear of tasks that were collected while pending, or whose exception nobody retrieved."""
+        message = str(context.get("message", ""))
+        task = context.get("task") or context.get("future")
+        if not isinstance(task, asyncio.Task):
+            return
+        origin = self._origin(task)  # pyright: ignore[reportUnknownArgumentType] - a task of anything
+        if origin is None or origin.settled or origin.owner is None or origin.owner.interrupted:
+            return
+        if message.startswith("Task was destroyed but it is pending"):
+            error = None
+        elif message.startswith("Task exception was never retrieved"):
+            error = context.get("exception")
+            own = any(self._places.own(code.co_filename) for code, _ in origin.calls)
+            if error is None or not ((own and loop.get_exception_handler() is None) or self.strict):
+                return  # a library's own affair, or the user's handler gets it
+        else:
+            return
+        origin.settled = True
+        leak = explain.describe_lost(task, origin, error, self._places)  # pyright: ignore[reportUnknownArgumentType]
+        with self._lock:
+            self._lost.append(Verdict(origin.owner, leak))
+
+    def failed(self, error: Exception) -> None:
+        """Keep a defect of the detector's own."""
+        self._defects.append(error)
+
+    def take_defects(self) -> list[str]:
+        """The detector's own failures since the last time, in words."""
+        defects, self._defects = self._defects, []
+        return ["".join(traceback.format_exception(error)) for error in defects]
+
+    # -- what whoever runs the tests asks for
+
+    def look_at_open_loops(self, test: Owner | None) -> None:
+        """Look at the loops that stay open, for work whose owner has ended.
+
+        Args:
+            test: The test that has just ended, to count what stays with fixtures; None where there is none.
+        """
+        for record in self.watcher.loops():
+            loop = record.loop
+            if loop is None:
+                continue
+            tasks = judge.pending_tasks(loop)
+            if tasks and test is not None and test.interrupted:
+                self._let_go(task for task in tasks if self._owner(task) is test)
+                continue
+            suspects = self._suspects_among(tasks, everyone=False)
+            if suspects:
+                kept = self._left_with_fixtures(suspects, test)
+                self._suspects += self._judged(loop, kept)
+            if test is not None:
+                self._piles(loop, tasks, test)
+            if not tasks:
+                self._running_thread(record)
+
+    def verdicts(self) -> list[Verdict]:
+        """Judge every suspect, once and for all, and let go of it."""
+        with self._lock:
+            suspects, self._suspects = self._suspects, []
+            lost, self._lost = self._lost, []
+        verdicts = lost
+        leaks: list[tuple[Suspect, Verdict]] = []
+        for suspect in suspects:
+            suspect.close()
+            if (suspect.stop_tried or suspect.adopter is not None) and not self.strict:
+                continue
+            leaks.append((suspect, Verdict(suspect.owner, self._describe(suspect))))
+        verdicts += _folded(leaks)
+        for owner, _ in verdicts:
+            if owner is not None:
+                owner.blamed = True
+        return verdicts
+
+    def cancel_pending(self, grace: float) -> None:
+        """Cancel what was judged and is still pending in open loops, and let it end."""
+        for record in self.watcher.loops():
+            loop = record.loop
+            if loop is None:
+                continue
+            tasks = [task for task in judge.pending_tasks(loop) if (origin := self._origin(task)) and origin.settled]
+            for task in tasks:
+                loop.call_soon_threadsafe(task.cancel)
+            if tasks:
+                judge.settle(loop, tasks, grace)
+
+    # -- the steps
+
+    def _origin(self, task: asyncio.Task[Any]) -> Origin | None:
+        origin = self.watcher.origin(task)
+        return origin if origin is not None and origin.run is self.watcher else None
+
+    def _owner(self, task: asyncio.Task[Any]) -> Owner | None:
+        origin = self._origin(task)
+        return origin.owner if origin is not None else None
+
+    def _let_go(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            origin = self._origin(task)
+            if origin is not None:
+                origin.settled = True
+
+    def _suspects_among(self, tasks: list[asyncio.Task[Any]], *, everyone: bool) -> list[Suspect]:
+        """Those that no rule speaks for, that were not judged yet, and whose owner, or loop, has ended."""
+        if not tasks:
+            return []
+        spoken = judge.ignored_by(tasks)
+        suspects: list[Suspect] = []
+        for task in tasks:
+            origin = self._origin(task)
+            if task in spoken or (origin is None and self.watcher.recorded_elsewhere(task)):
+                continue
+            owner = origin.owner if origin is not None else None
+            if origin is not None and (origin.settled or (origin.late and owner is not None and owner.blamed)):
+                continue
+            if owner is None and everyone and origin is None:
+                owner = self.test  # made past `create_task`, in a loop that ends with whoever is busy
+            if owner is None and not self.strict:
+                continue
+            if owner is not None and (owner.interrupted or not (everyone or owner.ended)):
+                continue
+            suspect = Suspect(task, origin, asked_to_end=judge.cancel_requested(task))
+            suspect.owner = owner
+            suspects.append(suspect)
+        return suspects
+
+    def _judged(self, loop: asyncio.AbstractEventLoop, suspects: list[Suspect]) -> list[Suspect]:
+        """Give suspects their grace; who is still pending is put into words while it still waits."""
+        if not suspects:
+            return []
+        judge.settle(loop, [suspect.task for suspect in suspects], self.grace)
+        left: list[Suspect] = []
+        for suspect in suspects:
+            if suspect.task.done():
+                if not (self.strict and suspect.asked_to_end and suspect.task.cancelled()):
+                    continue
+                suspect.ended_in_grace = True
+            if suspect.origin is not None:
+                suspect.origin.settled = True
+            suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places)
+            left.append(suspect)
+        return left
+
+    def _adopted_by_closers(self, suspects: list[Suspect]) -> None:
+        """A wider fixture that keeps a swept task and has an end of its own may yet stop it: undecidable."""
+        wider = [it for it in self.fixtures.values() if it.owner.scope != "function" and it.can_clean_up()]
+        held = judge.holders((suspect.task for suspect in suspects), wider)
+        for suspect in suspects:
+            fixture = held.get(id(suspect.task))
+            if fixture is not None and fixture.owner is not suspect.owner:
+                suspect.adopter = fixture.owner
+
+    def _left_with_fixtures(self, suspects: list[Suspect], test: Owner | None) -> list[Suspect]:
+        """Take out what a live fixture keeps: its owner is the fixture from now on."""
+        wider = [it for it in self.fixtures.values() if not it.owner.ended]
+        held = judge.holders((suspect.task for suspect in suspects), wider)
+        left: list[Suspect] = []
+        for suspect in suspects:
+            fixture = held.get(id(suspect.task))
+            if fixture is None or suspect.origin is None:
+                left.append(suspect)
+                continue
+            if test is None:
+                suspect.origin.owner = fixture.owner
+                continue
+            tests = self.adoptions.leave(fixture.owner, test.nodeid, suspect.task, suspect.origin)
+            if len(tests) < _PILE:
+                suspect.origin.owner = fixture.owner
+            else:
+                suspect.piled_up, suspect.piled_with = tuple(tests), fixture.owner
+                left.append(suspect)
+        return left
+
+    def _piles(self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]], test: Owner) -> None:
+        """What live fixtures started themselves while `test` ran."""
+        spoken: dict[asyncio.Task[Any], judge.Rule] | None = None
+        for task in tasks:
+            origin = self._origin(task)
+            owner = origin.owner if origin is not None else None
+            if origin is None or owner is None or owner.kind != "fixture" or owner.ended or origin.counted:
+                continue
+            origin.counted = True
+            if origin.settled or origin.during is not test:
+                continue
+            spoken = judge.ignored_by(tasks) if spoken is None else spoken
+            tests = self.adoptions.leave(owner, test.nodeid, task, origin)
+            if task in spoken or len(tests) < _PILE_OF_FIXTURE:
+                continue
+            suspect = Suspect(task, origin, asked_to_end=judge.cancel_requested(task))
+            suspect.owner, suspect.piled_up, suspect.piled_with = test, tuple(tests), owner
+            self._suspects += self._judged(loop, [suspect])
+
+    def _running_thread(self, record: LoopRecord) -> None:
+        """A loop without tasks that still runs in a thread whose owner has ended."""
+        loop, thread = record.loop, record.thread
+        if loop is None or thread is None or not loop.is_running() or not thread.is_alive():
+            return
+        origin = self.watcher.thread_origin(thread)
+        if origin is None or origin.settled or origin.owner is None or not origin.owner.ended:
+            return
+        first = next((code for code, _ in origin.calls if not self._places.standard(code.co_filename)), None)
+        if not self.strict and (first is None or not self._places.own(first.co_filename)):
+            return  # a library's loop for the life of the process
+        origin.settled = True
+        leak = explain.describe_running(thread.name, origin.owner, origin.phase, origin.calls, self._places)
+        self._lost.append(Verdict(origin.owner, leak))
+
+    def _describe(self, suspect: Suspect) -> Leak:
+        keeper = suspect.piled_with or suspect.adopter
+        found = explain.Found(
+            swept=suspect.swept,
+            swallows=suspect.swallows,
+            asked_to_end=suspect.asked_to_end,
+            ended_in_grace=suspect.ended_in_grace,
+            stop_tried=suspect.stop_tried,
+            piled_up=suspect.piled_up,
+            keeper=keeper.name if keeper is not None else "",
+            grace=self.grace,
+        )
+        return explain.describe(suspect.task, suspect.origin, suspect.owner, suspect.words, found, self._places)
+
+    def hangs(self, suspects: list[Suspect]) -> None:
+        """Say at once what a sweep waits for, since it may wait for ever."""
+        stuck = [suspect for suspect in suspects if not suspect.task.done()]
+        for suspect in stuck:
+            suspect.swallows = True
+        if stuck:
+            self.announce([self._describe(suspect) for suspect in stuck])
+
+
+class _Sweep:
+    """What happens to suspects while their loop is closed over them."""
+
+    def __init__(self, detector: Detector, loop: asyncio.AbstractEventLoop, suspects: list[Suspect]) -> None:
+        self._detector = detector
+        self._suspects = [suspect for suspect in suspects if not suspect.ended_in_grace]
+        self._timer = loop.call_later(_HANGS_AFTER, detector.hangs, self._suspects) if not loop.is_closed() else None
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for suspect in self._suspects:
+            suspect.watch_for_stop()
+
+
+def _folded(leaks: list[tuple[Suspect, Verdict]]) -> list[Verdict]:
+    """Fold tasks that another leaked task of the same owner waits for under that one."""
+    by_id = {id(suspect.task): position for position, (suspect, _) in enumerate(leaks)}
+    parent: dict[int, int] = {}
+    for position, (suspect, _) in enumerate(leaks):
+        for key in suspect.words.on:
+            child = by_id.get(key)
+            if child is None or child in parent or leaks[child][0].owner is not suspect.owner:
+                continue
+            if not _leads_to(parent, position, child):
+                parent[child] = position
+    verdicts: list[Verdict] = []
+    for position, (_, verdict) in enumerate(leaks):
+        if position in parent:
+            continue
+        below = [leaks[child][1].leak for child, root in parent.items() if _root(parent, root) == position]
+        verdicts.append(verdict._replace(leak=fold(verdict.leak, below)))
+    return verdicts
+
+
+def _root(parent: dict[int, int], position: int) -> int:
+    while position in parent:
+        position = parent[position]
+    return position
+
+
+def _leads_to(parent: dict[int, int], start: int, goal: int) -> bool:
+    """Whether `goal` is above `start` already: tasks may wait for each other in a circle."""
+    return _root(parent, start) == goal

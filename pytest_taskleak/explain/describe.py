@@ -1,0 +1,219 @@
+"""From a suspect to a leak: everything into words, nothing of the user's kept."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Any
+
+from pytest_taskleak.explain.awaiting import waiting
+from pytest_taskleak.explain.waits import HINTS, Wait
+from pytest_taskleak.model import Leak, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import CodeType, FrameType
+
+    from pytest_taskleak.model import Call, Kind, Origin, Place
+    from pytest_taskleak.places import Places
+
+_GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+")
+_UNKNOWN = Owner("block", "", "unknown")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Portrait:
+    """A pending task in words, taken while it still waits.
+
+    Attributes:
+        coroutine: Qualified name of what it runs.
+        wait: The thing it waits for.
+        stands: The places it waits at, the outermost first.
+        on: The ids of the tasks it waits for.
+    """
+
+    coroutine: str
+    wait: Wait
+    stands: tuple[Place, ...]
+    on: frozenset[int]
+
+
+def portrait(task: asyncio.Task[Any], places: Places) -> tuple[Portrait, list[object]]:
+    """Put a pending task into words.
+
+    Returns:
+        The words, and the objects that it works on: in whose methods it stands, and what it waits on. They are the
+        user's: keep them no longer than the suspect.
+    """
+    now = waiting(task)
+    words = Portrait(
+        coroutine=_coroutine(task),
+        wait=now.wait,
+        stands=_stands(now.frames, task, places),
+        on=frozenset(id(future) for future in now.on),
+    )
+    return words, _works_on(now.frames)
+
+
+def _works_on(frames: Iterable[FrameType]) -> list[object]:
+    found: list[object] = []
+    for frame in frames:
+        code = frame.f_code
+        first = code.co_varnames[:1]
+        if first in (("self",), ("cls",)):
+            found.append(frame.f_locals.get(first[0]))
+        found += (
+            value
+            for value in list(frame.f_locals.values())
+            if isinstance(value, (asyncio.Event, asyncio.Queue))  # a stop event, handed to a function
+        )
+    return [thing for thing in found if thing is not None]
+
+
+def _coroutine(task: asyncio.Task[Any]) -> str:
+    coroutine = task.get_coro()
+    return str(getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__)
+
+
+def _stands(frames: Sequence[FrameType], task: asyncio.Task[Any], places: Places) -> tuple[Place, ...]:
+    if frames:
+        return places.places((frame.f_code, frame.f_lasti) for frame in frames)
+    coroutine = task.get_coro()
+    code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    return (places.definition(code),) if code is not None else ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """What the judgement knows of a leaked task beyond its portrait.
+
+    Attributes:
+        swept: Its loop was closed over it, which cancelled it.
+        swallows: It was still alive well after it had been cancelled.
+        asked_to_end: It was cancelled before anybody looked.
+        ended_in_grace: It ended while the loop was given time.
+        stop_tried: Its owner tried to stop it when the loop was closed already.
+        piled_up: The tests that each left one with the same fixture; empty where it is no pile.
+        keeper: The fixture that keeps it, "" for none.
+        grace: Seconds that the loop was given.
+    """
+
+    swept: bool = False
+    swallows: bool = False
+    asked_to_end: bool = False
+    ended_in_grace: bool = False
+    stop_tried: bool = False
+    piled_up: tuple[str, ...] = ()
+    keeper: str = ""
+    grace: float = 0.0
+
+
+def describe(  # noqa: PLR0913 - a leak is told from six sides, and each is one argument
+    task: asyncio.Task[Any],
+    origin: Origin | None,
+    owner: Owner | None,
+    words: Portrait,
+    found: Found,
+    places: Places,
+) -> Leak:
+    """Say what is wrong with a pending task that outlived its owner."""
+    wait = words.wait
+    verdict, detail, hint = wait
+    if found.swallows:
+        verdict, hint = f"swallows cancellation, {verdict}", HINTS["swallows"]
+    elif found.ended_in_grace:
+        verdict, detail, hint = "cancelled, not awaited", "", HINTS["cancelled"]
+    elif found.asked_to_end:
+        verdict, hint = f"cancelled but not finished, {verdict}", HINTS["cancelled"]
+    if found.piled_up:
+        detail = f"{len(found.piled_up)} tests each left one more with the fixture `{found.keeper}`"
+        verdict = f"accumulates, {verdict}"
+    settled = f"still pending {found.grace:g} s after its owner ended"
+    if found.swept:
+        settled += "; closing the loop cancelled it"
+    if found.stop_tried:
+        settled += ", and only then did its owner try to stop it"
+    return _leak("pending", task, origin, owner, places, words, (verdict, detail, hint, settled))
+
+
+def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException | None, places: Places) -> Leak:
+    """Say what is wrong with a task that was destroyed while pending, or whose exception nobody retrieved."""
+    words = portrait(task, places)[0]
+    if error is None:
+        settled = "collected as garbage before it was done"
+        text = (f"destroyed while pending, {words.wait.verdict}", words.wait.detail, HINTS["destroyed"], settled)
+        return _leak("destroyed", task, origin, origin.owner, places, words, text)
+    raised = str(error).splitlines()
+    what = type(error).__qualname__ + (f": {raised[0]}" if raised else "")
+    text = ("its exception was never retrieved", what, HINTS["handler"], "it had ended")
+    if error.__traceback__ is not None:
+        stands: list[Call] = []
+        trace = error.__traceback__
+        while trace is not None:
+            stands.append((trace.tb_frame.f_code, trace.tb_lasti))
+            trace = trace.tb_next
+        words = dataclasses.replace(words, stands=places.places(stands))
+    return _leak("lost-exception", task, origin, origin.owner, places, words, text)
+
+
+def describe_running(
+    thread: str, owner: Owner, phase: str, calls: tuple[Call, ...], places: Places
+) -> Leak:
+    """Say that a loop still runs in a thread whose owner has ended."""
+    return Leak(
+        kind="running-loop",
+        task=thread,
+        coroutine="an event loop",
+        verdict="runs on in its thread",
+        detail=f"thread {thread!r}",
+        hint=HINTS["running"],
+        settled="still running after its owner ended",
+        waits=(),
+        created=places.places(calls),
+        ancestors=(),
+        owner_kind=owner.kind,
+        owner=owner.name,
+        scope=owner.scope,
+        nodeid=owner.nodeid,
+        phase=phase,
+    )
+
+
+def _leak(  # noqa: PLR0913 - as above
+    kind: Kind,
+    task: asyncio.Task[Any],
+    origin: Origin | None,
+    owner: Owner | None,
+    places: Places,
+    words: Portrait,
+    text: tuple[str, str, str, str],
+) -> Leak:
+    owner = owner or _UNKNOWN
+    name = task.get_name()
+    verdict, detail, hint, settled = text
+    return Leak(
+        kind=kind,
+        task="" if _GIVEN_BY_ASYNCIO.fullmatch(name) else name,
+        coroutine=words.coroutine,
+        verdict=verdict,
+        detail=detail,
+        hint=hint,
+        settled=settled,
+        waits=words.stands,
+        created=places.places(origin.calls) if origin is not None else (),
+        ancestors=_ancestors(origin, places),
+        owner_kind=owner.kind,
+        owner=owner.name,
+        scope=owner.scope,
+        nodeid=owner.nodeid,
+        phase=origin.phase if origin is not None else "",
+    )
+
+
+def _ancestors(origin: Origin | None, places: Places) -> tuple[tuple[str, Place | None], ...]:
+    """The creating tasks that the project's own code made; the test itself, which a runner made, is none."""
+    if origin is None:
+        return ()
+    sites = ((name, places.place(call) if call else None) for name, call in origin.ancestors)
+    return tuple((name, place) for name, place in sites if place is not None and place.own)

@@ -1,0 +1,143 @@
+"""What asyncio's own waits are called, what is known of each, and what usually mends it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Locals = Mapping[str, Any]
+
+
+class Wait(NamedTuple):
+    """A wait in words.
+
+    Attributes:
+        verdict: "waits on `Queue.get`".
+        detail: What is known of the thing it waits for, "" for nothing.
+        hint: What usually mends it.
+    """
+
+    verdict: str
+    detail: str
+    hint: str
+
+
+_STOP = "Keep the task, and in the end `cancel()` it and await it"
+
+HINTS = {
+    "future": "Settle the future on every path (result, exception or `cancel()`), or cancel the task and await it.",
+    "gather": "Await the gather to its end; when it is given up, cancel what it gathers and await that.",
+    "get": f"{_STOP}; or tell the consumer to end (a sentinel, `Queue.shutdown()` on 3.13+) and await it.",
+    "handler": "Retrieve the exception: await the task, or log `task.exception()` in a done-callback.",
+    "lock": f"{_STOP}; whoever holds the lock must release it (`async with`).",
+    "running": "Stop the loop (`loop.call_soon_threadsafe(loop.stop)`) and `join()` its thread before the owner ends.",
+    "shield": "`shield` outlives the timeout around it: keep the inner task, and in the end cancel and await it.",
+    "sleep": f"{_STOP} (a periodic task sleeps most of its life).",
+    "spins": f"{_STOP}; it never waits for anything, so it also burns the loop's time.",
+    "stream": "Close the connection (`writer.close()`, `await writer.wait_closed()`), then await the task that reads.",
+    "swallows": "Let `CancelledError` through: catch it only to clean up, and `raise` it again.",
+    "cancelled": "Await the task after `cancel()`: cancelling only asks it to end.",
+    "destroyed": "Keep a reference to the task and await it: the loop alone holds tasks weakly.",
+    "task": "Await it or cancel it before its owner ends; an `asyncio.TaskGroup` does both.",
+    "thread": "A thread's work cannot be cancelled: let it end (an event, a closed socket), then await the task.",
+    "wait": f"{_STOP}; or set what it waits for and await it.",
+}
+
+
+def _queue(verb: str, hint: str) -> Callable[[Locals, asyncio.AbstractEventLoop, Wait], Wait]:
+    def describe(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
+        queue: asyncio.Queue[Any] = local["self"]
+        details = {
+            "get": "the queue is empty" if queue.empty() else f"the queue has {queue.qsize()} items",
+            "put": f"the queue is full ({queue.maxsize})",
+            "join": f"{getattr(queue, '_unfinished_tasks', '?')} items got no `task_done()`",
+        }
+        return Wait(f"waits on `Queue.{verb}`", details[verb], hint)
+
+    return describe
+
+
+def _sleep(local: Locals, loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
+    handle = local.get("h")
+    if not isinstance(handle, asyncio.TimerHandle) and not hasattr(handle, "when"):
+        return Wait("sleeps", "", HINTS["sleep"])
+    assert handle is not None  # noqa: S101 - it has `when`
+    return Wait(f"sleeps until +{handle.when() - loop.time():.0f} s", "", HINTS["sleep"])
+
+
+def _plain(name: str, detail: str = "", hint: str = "wait") -> Callable[..., Wait]:
+    wait = Wait(f"waits on `{name}`", detail, HINTS[hint])
+    return lambda _local, _loop, _inner: wait
+
+
+def _stream(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
+    transport = getattr(local.get("self"), "_transport", None)
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    descriptor = sock.fileno() if sock is not None else -1
+    verdict = f"waits for fd {descriptor}" if descriptor >= 0 else "waits for a stream"
+    return Wait(verdict, "a `StreamReader` with no data", HINTS["stream"])
+
+
+def _socket(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
+    sock = local.get("sock")
+    return Wait(f"waits for fd {sock.fileno()}" if sock is not None else "waits for a socket", "", HINTS["stream"])
+
+
+def _around(name: str) -> Callable[[Locals, asyncio.AbstractEventLoop, Wait], Wait]:
+    """A call that waits for something else, in which the something is the news."""
+    return lambda _local, _loop, inner: inner._replace(detail=inner.detail or f"inside `{name}`")
+
+
+WAITS: dict[str, Callable[[Locals, asyncio.AbstractEventLoop, Wait], Wait]] = {
+    "sleep": _sleep,
+    "__sleep0": lambda _local, _loop, _inner: Wait("spins", "it is ready at every turn of the loop", HINTS["spins"]),
+    "Queue.get": _queue("get", HINTS["get"]),
+    "Queue.put": _queue("put", HINTS["wait"]),
+    "Queue.join": _queue("join", HINTS["wait"]),
+    "Event.wait": _plain("Event.wait", "the event is not set"),
+    "Lock.acquire": _plain("Lock.acquire", "somebody holds the lock", "lock"),
+    "Semaphore.acquire": _plain("Semaphore.acquire", "no slot is free", "lock"),
+    "Condition.wait": _plain("Condition.wait", "nobody notified it"),
+    "Barrier.wait": _plain("Barrier.wait", "others are missing"),
+    "StreamReader._wait_for_data": _stream,
+    "BaseSelectorEventLoop.sock_recv": _socket,
+    "BaseSelectorEventLoop.sock_recv_into": _socket,
+    "BaseSelectorEventLoop.sock_accept": _socket,
+    "BaseSelectorEventLoop.sock_connect": _socket,
+    "BaseSelectorEventLoop.sock_sendall": _socket,
+    "Server.serve_forever": _plain("Server.serve_forever"),
+    "Server.wait_closed": _plain("Server.wait_closed", "connections are open"),
+    "Process.wait": _plain("Process.wait", "the subprocess is running"),
+    "Process.communicate": _plain("Process.communicate", "the subprocess is running"),
+    "TaskGroup.__aexit__": _plain("TaskGroup", "its tasks go on"),
+    "wait": _plain("asyncio.wait", "what it waits for goes on"),
+    "wait_for": _around("wait_for"),
+}
+"""By qualified name of asyncio's coroutine."""
+
+
+def of_future(task: asyncio.Task[Any], future: asyncio.Future[Any] | None) -> Wait:
+    """Describe a wait for a bare future: a task, a gather, a shield, a thread's result, or nobody knows what."""
+    if future is None:
+        cancelling = task.cancelling() if hasattr(task, "cancelling") else 0
+        if cancelling:
+            return Wait("cancelled, not yet finished", "", HINTS["cancelled"])
+        return Wait("ready to run", "its loop did not come to it", HINTS["task"])
+    if isinstance(future, asyncio.Task):
+        name = getattr(future.get_coro(), "__qualname__", "a task")
+        return Wait(f"waits for the task `{name}`", "", HINTS["task"])
+    children = getattr(future, "_children", None)
+    if isinstance(children, list):
+        alive = sum(not child.done() for child in children)
+        return Wait("waits on `gather`", f"{alive} of {len(children)} go on", HINTS["gather"])
+    names = {
+        getattr(callback, "__qualname__", "") for callback, *_ in getattr(future, "_callbacks", None) or () if callback
+    }
+    if any("_chain_future" in name for name in names):
+        return Wait("waits for a thread", "its result goes to a future of the loop", HINTS["thread"])
+    if any(name.startswith("shield.") for name in names):
+        return Wait("waits on `shield`", "what it shields goes on", HINTS["shield"])
+    return Wait("waits for a future", "that nobody has settled", HINTS["future"])

@@ -1,0 +1,62 @@
+"""What pytest knows of a fixture: what it keeps while it lives, and whether anything runs at its end."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_GENERATORS = (types.GeneratorType, types.AsyncGeneratorType)
+
+
+def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> list[object]:
+    """What a fixture keeps: its value, the locals of its suspended generator, the class it sets attributes on."""
+    cached = fixturedef.cached_result
+    kept: list[object] = [cached[0]] if cached is not None else []
+    for finalizer in _finalizers(fixturedef):
+        for generator in _generators(finalizer):
+            frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+            kept += list(frame.f_locals.values()) if frame is not None else []
+    if fixturedef.scope == "class" and request.cls is not None:
+        kept += list(vars(request.cls).values())
+    if fixturedef.scope == "module" and fixturedef.argname.startswith(("_xunit", "_unittest")):
+        kept += list(vars(request.module).values())
+    return kept
+
+
+def can_clean_up(fixturedef: pytest.FixtureDef[Any]) -> bool:
+    """Whether anything of the user's runs when the fixture is finalized."""
+    return any(not _of_pytest(finalizer) for finalizer in _finalizers(fixturedef))
+
+
+def _finalizers(fixturedef: pytest.FixtureDef[Any]) -> list[Callable[[], object]]:
+    # No public name tells them; without the attribute nothing is adopted through a generator's locals.
+    return list(getattr(fixturedef, "_finalizers", ()))
+
+
+def _of_pytest(finalizer: Callable[[], object]) -> bool:
+    """Whether it only ends dependent fixtures, or tells hooks: pytest's own business, or this plugin's."""
+    func = finalizer.func if isinstance(finalizer, functools.partial) else finalizer
+    if getattr(func, "__module__", "").startswith("pytest_taskleak"):
+        return True
+    name = getattr(func, "__qualname__", "")
+    return name in ("FixtureDef.finish", "FixtureDef.execute.<locals>.<lambda>")
+
+
+def _generators(finalizer: Callable[[], object]) -> Iterator[object]:
+    if isinstance(finalizer, functools.partial):
+        candidates: list[object] = [*finalizer.args, *finalizer.keywords.values()]
+        function: object = finalizer.func
+    else:
+        candidates, function = [], finalizer
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            candidates.append(cell.cell_contents)
+        except ValueError:
+            continue  # not assigned yet
+    yield from (thing for thing in candidates if isinstance(thing, _GENERATORS))

@@ -1,0 +1,143 @@
+"""Work that a test started and a wider fixture keeps: adopted, unless it piles up."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_taskleak.model import Origin, Owner
+
+_MOST_OBJECTS = 20_000
+"""The walk through a fixture's value ends there; measured to be enough for the pools of real clients."""
+
+_OPAQUE = (
+    asyncio.Future,
+    asyncio.Handle,
+    asyncio.AbstractEventLoop,
+    types.CoroutineType,
+    types.GeneratorType,
+    types.AsyncGeneratorType,
+    types.FrameType,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    type,
+    str,
+    bytes,
+    bytearray,
+    int,
+    float,
+    complex,
+)
+
+
+class LiveFixture:
+    """A fixture that is set up and not yet finalized.
+
+    Attributes:
+        owner: The fixture as an owner.
+        roots: Gives what the fixture keeps at the moment: its value, and the locals of its generator.
+        can_clean_up: Tells whether anything runs at its end.
+    """
+
+    __slots__ = ("can_clean_up", "owner", "roots")
+
+    def __init__(self, owner: Owner, roots: Callable[[], list[object]], can_clean_up: Callable[[], bool]) -> None:
+        self.owner = owner
+        self.roots = roots
+        self.can_clean_up = can_clean_up
+
+
+def holders(tasks: Iterable[asyncio.Task[Any]], fixtures: Iterable[LiveFixture]) -> dict[int, LiveFixture]:
+    """Which fixture holds which task, by the task's id: the Task object itself in the plain data of its value."""
+    wanted = {id(task) for task in tasks}
+    held: dict[int, LiveFixture] = {}
+    for fixture in fixtures:
+        if not wanted:
+            break
+        for key in _held(fixture.roots(), wanted):
+            held[key] = fixture
+            wanted.discard(key)
+    return held
+
+
+def _held(roots: list[object], wanted: set[int]) -> list[int]:
+    found: list[int] = []
+    seen: set[int] = set()
+    todo: deque[object] = deque(roots)
+    while todo and len(seen) < _MOST_OBJECTS and len(found) < len(wanted):
+        thing = todo.popleft()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, asyncio.Future):
+            if id(thing) in wanted:  # pyright: ignore[reportUnknownArgumentType] - a future of anything
+                found.append(id(thing))  # pyright: ignore[reportUnknownArgumentType]
+        elif thing is not None and not isinstance(thing, _OPAQUE):
+            todo.extend(_parts(thing))
+    return found
+
+
+def _parts(thing: Any) -> Iterator[object]:
+    """Plain data only: no property, no `__getattr__` and no iterator of the user's is called."""
+    if isinstance(thing, dict):
+        yield from list(dict.keys(thing))
+        yield from list(dict.values(thing))
+    elif isinstance(thing, (list, tuple, set, frozenset, deque)):
+        yield from tuple(thing) if type(thing).__module__ in ("builtins", "collections") else ()
+    try:
+        attributes = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        attributes = None
+    if isinstance(attributes, dict):
+        yield from list(attributes.values())
+    for cls in type(thing).__mro__:
+        for member in vars(cls).values():
+            if isinstance(member, types.MemberDescriptorType):
+                try:
+                    yield member.__get__(thing)
+                except AttributeError:
+                    continue  # a slot that nothing was put into
+
+
+class Adoptions:
+    """Counts what stays with fixtures, by the test that left it, to tell a pool from a pile.
+
+    A pile is told by identity: what an earlier test left is still alive, and this test leaves another of the same
+    kind with the same fixture. Nothing is kept alive.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[tuple[Owner, object, object], list[tuple[str, weakref.ref[asyncio.Task[Any]]]]] = {}
+
+    def leave(self, fixture: Owner, test: str, task: asyncio.Task[Any], origin: Origin) -> list[str]:
+        """Note that `test` left `task` with `fixture`.
+
+        Returns:
+            The tests that left one of the same kind which is still alive, in their order, this one last.
+        """
+        coroutine = task.get_coro()
+        kind = getattr(coroutine, "cr_code", None) or getattr(coroutine, "__qualname__", type(coroutine))
+        key = (fixture, kind, origin.calls[0][0] if origin.calls else None)
+        entries = self._left.setdefault(key, [])
+        entries[:] = [(name, ref) for name, ref in entries if _alive(ref)]
+        if not any(ref() is task for _, ref in entries):
+            entries.append((test, weakref.ref(task)))
+        return list(dict.fromkeys([*(name for name, _ in entries if name != test), test]))
+
+    def forget(self, fixture: Owner) -> None:
+        """The fixture has ended."""
+        for key in [key for key in self._left if key[0] is fixture]:
+            del self._left[key]
+
+
+def _alive(ref: weakref.ref[asyncio.Task[Any]]) -> bool:
+    task = ref()
+    return task is not None and not task.done()

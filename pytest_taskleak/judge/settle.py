@@ -1,0 +1,80 @@
+"""Grace: let what is about to end come to its end, and wait for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+TURNS = 5
+"""Turns of the loop that settle tasks which were cancelled and not awaited (measured: 5 settle all of them)."""
+
+_STEP = 0.002
+"""Seconds between two looks while time is given."""
+
+
+def settle(loop: asyncio.AbstractEventLoop, tasks: Collection[asyncio.Task[Any]], grace: float) -> bool:
+    """Turn `loop` until all `tasks` are done: a few turns at once, then for at most `grace` seconds.
+
+    A loop that runs in another thread is only waited for. Turning makes no task, so a task factory or a counter of
+    the user's sees nothing.
+
+    Returns:
+        Whether the loop could be given a chance: not where it is closed, or where another loop runs in this thread.
+    """
+    if loop.is_closed():
+        return False
+    if loop.is_running():
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented for event loop writers; never raises
+            return False
+        _wait(tasks, grace)
+        return True
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - as above
+        return False
+    loop.run_until_complete(_turns(loop, tasks))
+    if any(not task.done() for task in tasks) and grace > 0:
+        loop.run_until_complete(_deadline(loop, tasks, grace))
+    return True
+
+
+def _turns(loop: asyncio.AbstractEventLoop, tasks: Collection[asyncio.Task[Any]]) -> asyncio.Future[None]:
+    over = loop.create_future()
+
+    def turn(left: int) -> None:
+        if left and any(not task.done() for task in tasks):
+            loop.call_soon(turn, left - 1)
+        elif not over.done():
+            over.set_result(None)
+
+    loop.call_soon(turn, TURNS)
+    return over
+
+
+def _deadline(
+    loop: asyncio.AbstractEventLoop, tasks: Collection[asyncio.Task[Any]], grace: float
+) -> asyncio.Future[None]:
+    over = loop.create_future()
+    end = loop.time() + grace
+
+    def look() -> None:
+        if over.done():
+            return
+        if loop.time() >= end or all(task.done() for task in tasks):
+            over.set_result(None)
+        else:
+            loop.call_later(_STEP, look)
+
+    look()
+    return over
+
+
+def _wait(tasks: Collection[asyncio.Task[Any]], grace: float) -> None:
+    """Give a loop in another thread its time."""
+    end = time.monotonic() + grace
+    tick = threading.Event()
+    while any(not task.done() for task in tasks) and time.monotonic() < end:
+        tick.wait(_STEP)

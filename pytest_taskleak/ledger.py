@@ -1,0 +1,69 @@
+"""What all tests left, in the process that writes reports: late findings, the summary, the exit status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_taskleak import outcome
+from pytest_taskleak.letter import Found, Letter, read
+from pytest_taskleak.report import details, summary
+
+if TYPE_CHECKING:
+    from pytest_taskleak.outcome import Show
+
+
+class Ledger:
+    """Collects from the reports of this process, or of its workers."""
+
+    def __init__(self, config: pytest.Config, show: Show) -> None:
+        """Make an empty one."""
+        self._config = config
+        self._show: Show = show
+        self._found: dict[tuple[str, str], Found] = {}
+        self._defects: dict[str, int] = {}
+
+    def logged(self, report: pytest.TestReport) -> None:
+        """A report came; what it took along is entered, once."""
+        if report.when == "teardown":
+            self.enter(read(report))
+
+    def enter(self, letter: Letter) -> None:
+        """Enter what was found, and report by itself what was found late."""
+        for found in letter.shown:
+            self._keep(found)
+        for found in letter.late:
+            self._keep(found)
+            if found.mode == "fail":
+                late = outcome.late_report(found.leaks, found.location, **self._show)
+                self._config.hook.pytest_runtest_logreport(report=late)
+        for defect in letter.defects:
+            self._defects[defect] = self._defects.get(defect, 0) + 1
+
+    def _keep(self, found: Found) -> None:
+        owner = found.leaks[0].owner_kind + found.leaks[0].owner
+        # The last attempt at a test counts, as everywhere in a report.
+        self._found[found.nodeid, owner] = found
+
+    def settle_exit(self, session: pytest.Session) -> None:
+        """A leak that no report could carry still fails the run."""
+        if any(found.mode == "fail" for found in self._found.values()) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def write(self, terminal: pytest.TerminalReporter) -> None:
+        """Write the section at the end: nothing where there is nothing to say."""
+        if self._found:
+            terminal.section("taskleak", sep="=", yellow=True)
+            for found in self._found.values():
+                if found.mode == "warn" or not found.nodeid:
+                    terminal.line(found.nodeid or "of unknown owner (strict)", bold=True)
+                    terminal.line(details(found.leaks, **self._show))
+                    terminal.line("")
+            for line in summary([(found.nodeid, found.leaks) for found in self._found.values()], self._show["root"]):
+                terminal.line(line)
+        if self._defects:
+            terminal.section("taskleak: a defect of the plugin itself", sep="=", red=True)
+            terminal.line("No outcome was changed by it. Please report it, with this:")
+            for defect, times in self._defects.items():
+                terminal.line(f"{defect.rstrip()}\n({times} ×)" if times > 1 else defect.rstrip())

@@ -1,0 +1,86 @@
+"""What travels from the process that runs a test to the one that writes reports, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pytest_taskleak.model import Leak
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_ATTRIBUTE = "taskleak"
+
+
+@dataclasses.dataclass(slots=True)
+class Found:
+    """The leaks of one test or fixture.
+
+    Attributes:
+        nodeid: The test, "" where nobody knows whose they are.
+        location: The test's file, line and domain.
+        mode: How they are judged: fail or warn.
+        leaks: At least one.
+    """
+
+    nodeid: str
+    location: Sequence[Any]
+    mode: str
+    leaks: list[Leak]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` makes it again."""
+        leaks = [leak.to_json() for leak in self.leaks]
+        return {"nodeid": self.nodeid, "location": list(self.location), "mode": self.mode, "leaks": leaks}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Found:
+        """What `to_json` was asked of."""
+        return cls(data["nodeid"], data["location"], data["mode"], [Leak.from_json(leak) for leak in data["leaks"]])
+
+
+@dataclasses.dataclass(slots=True)
+class Letter:
+    """Attributes:
+    shown: Found, and shown in a report where it fails anything.
+    late: Found when its test was over: to be reported by itself.
+    defects: The plugin's own failures, in words.
+    """
+
+    shown: list[Found] = dataclasses.field(default_factory=list)
+    late: list[Found] = dataclasses.field(default_factory=list)
+    defects: list[str] = dataclasses.field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, {} where there is nothing to say; `from_json` makes it again."""
+        values = {
+            "shown": [found.to_json() for found in self.shown],
+            "late": [found.to_json() for found in self.late],
+            "defects": self.defects,
+        }
+        return {name: value for name, value in values.items() if value}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Letter:
+        """What `to_json` was asked of."""
+        return cls(
+            [Found.from_json(found) for found in data.get("shown", ())],
+            [Found.from_json(found) for found in data.get("late", ())],
+            list(data.get("defects", ())),
+        )
+
+
+def carry(report: object, letter: Letter) -> None:
+    """Give a report more to take along."""
+    known = read(report)
+    for name in ("shown", "late", "defects"):
+        getattr(known, name).extend(getattr(letter, name))
+    values = known.to_json()
+    if values:
+        setattr(report, _ATTRIBUTE, values)
+
+
+def read(report: object) -> Letter:
+    """What a report took along."""
+    return Letter.from_json(getattr(report, _ATTRIBUTE, {}))

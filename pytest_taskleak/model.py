@@ -1,0 +1,232 @@
+"""The records that travel from the moment a task is made to the line that a person reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+OwnerKind = Literal["test", "fixture", "block"]
+Phase = Literal["setup", "call", "teardown"]
+Kind = Literal["pending", "destroyed", "lost-exception", "running-loop"]
+
+
+class TaskLeakError(AssertionError):
+    """Work outlived the test, fixture or block that started it."""
+
+    __module__ = "pytest_taskleak"  # the name that it is imported by, and that reports show
+
+
+class Owner:
+    """On whose behalf concurrent work is started: one run of a test, one instance of a fixture, one block.
+
+    Compared by identity: a test that is repeated has an owner for each attempt, a parametrized fixture one
+    for each value.
+
+    Attributes:
+        kind: A test, a fixture, or a block of `assert_no_leaks`.
+        nodeid: The test; for a fixture the test that was running when it was set up.
+        name: The test's name, or the fixture's.
+        scope: The fixture's scope; "function" for a test.
+        ended: Whether the owner and its finalizers are over.
+        interrupted: Whether it was cut short (KeyboardInterrupt, `pytest.exit`), so that what it left is no fault.
+        blamed: Whether a leak of it was reported, so that what its leaked tasks start later is not news.
+        location: The test's file, line (from 0) and domain, as pytest's reports carry them.
+    """
+
+    __slots__ = ("blamed", "ended", "interrupted", "kind", "location", "name", "nodeid", "scope")
+
+    def __init__(
+        self,
+        kind: OwnerKind,
+        nodeid: str,
+        name: str,
+        scope: str = "function",
+        location: tuple[str, int | None, str] = ("", None, ""),
+    ) -> None:
+        self.kind: OwnerKind = kind
+        self.nodeid = nodeid
+        self.name = name
+        self.scope = scope
+        self.ended = False
+        self.interrupted = False
+        self.blamed = False
+        self.location = location
+
+    @property
+    def of_test(self) -> bool:
+        """Whether what it leaves fails a single test: a test, or a fixture made for one test only."""
+        return self.kind == "test" or (self.kind == "fixture" and self.scope == "function")
+
+    def __repr__(self) -> str:
+        return f"<Owner {self.kind} {self.name!r} of {self.nodeid!r}>"
+
+
+Call = tuple["CodeType", int]
+"""A frame as it was: its code and the index of its last instruction; the line is looked up when it is asked for."""
+
+
+class Origin:
+    """Where a task came from. It rides on the task and dies with it.
+
+    Attributes:
+        run: The recorder that wrote it; the records of another run are nobody's business.
+        owner: On whose behalf; None for a runner's own task, which works for whatever runs just then.
+        phase: The phase that pytest was in, "" outside of a test.
+        calls: The creating frames, the innermost first.
+        ancestors: A line for each creating task, the nearest first, at most eight.
+        settled: Whether a verdict on this task was given, so that it is never given twice.
+        late: Whether its owner had ended before it was made.
+        during: Who was busy when it was made; the owner, unless a fixture's own work made it.
+        counted: Whether it was counted among what a test left with a fixture.
+    """
+
+    __slots__ = ("ancestors", "calls", "counted", "during", "late", "owner", "phase", "run", "settled")
+
+    def __init__(
+        self,
+        run: object,
+        owner: Owner | None,
+        phase: str,
+        calls: tuple[Call, ...],
+        ancestors: tuple[tuple[str, Call | None], ...],
+        during: Owner | None = None,
+    ) -> None:
+        self.run = run
+        self.owner = owner
+        self.phase = phase
+        self.calls = calls
+        self.ancestors = ancestors
+        self.settled = False
+        self.counted = False
+        self.during = during
+        self.late = owner is not None and owner.ended
+
+
+class Place(NamedTuple):
+    """A line of code that a person can open.
+
+    Attributes:
+        path: As written by the interpreter, absolute where it can be.
+        line: Counted from 1.
+        function: Qualified name.
+        column: Where the expression starts, counted from 0 in characters; None where unknown.
+        end_column: Where it ends, None where unknown or on another line.
+        own: Whether it is the project's own code: not the standard library's, not an installed package's.
+        module: The path reduced to what does not change with the machine, for fingerprints.
+        first_line: The first line of the function.
+    """
+
+    path: str
+    line: int
+    function: str
+    column: int | None
+    end_column: int | None
+    own: bool
+    module: str
+    first_line: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leak:
+    """One piece of work that outlived its owner, in words: it refers to nothing of the user's.
+
+    Attributes:
+        kind: What was found.
+        task: The task's name, "" where nobody gave it one.
+        coroutine: Qualified name of what it runs.
+        verdict: A few words: what it waits for, what became of it.
+        detail: What is known of the thing it waits for, "" for nothing.
+        hint: One sentence on how to mend it.
+        settled: What settling and cancelling did.
+        waits: Where it waits, the outermost frame first; empty when it had no frame any more.
+        created: Where it was made, the innermost frame first; empty when it was made past the recorder.
+        ancestors: The creating tasks, the nearest first, each with its place.
+        owner_kind: A test, a fixture or a block.
+        owner: Its name.
+        scope: The fixture's scope.
+        nodeid: The test, or the test that was running when the fixture was set up.
+        phase: In which phase of the test it was made.
+        children: What follows from it, folded: coroutine and what it waits for.
+    """
+
+    kind: Kind
+    task: str
+    coroutine: str
+    verdict: str
+    detail: str
+    hint: str
+    settled: str
+    waits: tuple[Place, ...]
+    created: tuple[Place, ...]
+    ancestors: tuple[tuple[str, Place | None], ...]
+    owner_kind: OwnerKind
+    owner: str
+    scope: str
+    nodeid: str
+    phase: str
+    children: tuple[str, ...] = ()
+
+    @property
+    def line_to_change(self) -> Place | None:
+        """The line that made the task: the innermost one that is the project's own, else the innermost.
+
+        Where the task was made past the recorder, the outermost line at which it waits: its coroutine's.
+        """
+        own = next((place for place in self.created if place.own), None)
+        if own or self.created:
+            return own or self.created[0]
+        return next(iter(self.waits), None)
+
+    @property
+    def in_library(self) -> bool:
+        """Whether no line of the project's own took part in it."""
+        return not any(place.own for place in (*self.created, *self.waits))
+
+    @property
+    def fingerprint(self) -> str:
+        """The cause: the coroutine, what it waits in and where it was made, by names, so that it outlives edits."""
+        await_site = next((place for place in reversed(self.waits) if place.own), None)
+        created = self.line_to_change
+        parts = (
+            self.kind,
+            self.coroutine,
+            f"{await_site.module}:{await_site.function}" if await_site else "",
+            f"{created.module}:{created.function}" if created else "",
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        """The leak as plain values that JSON and xdist know; `from_json` makes it again."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["waits"] = [list(place) for place in self.waits]
+        fields["created"] = [list(place) for place in self.created]
+        fields["ancestors"] = [[text, list(place) if place else None] for text, place in self.ancestors]
+        fields["children"] = list(self.children)
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Leak:
+        """The leak that `to_json` was asked of."""
+        fields = dict(fields)
+        fields["waits"] = tuple(Place(*place) for place in fields["waits"])
+        fields["created"] = tuple(Place(*place) for place in fields["created"])
+        fields["ancestors"] = tuple((text, Place(*place) if place else None) for text, place in fields["ancestors"])
+        fields["children"] = tuple(fields["children"])
+        return cls(**fields)
+
+
+_MOST_CHILDREN = 5
+
+
+def fold(leak: Leak, below: list[Leak]) -> Leak:
+    """The leak with what follows from it, in words."""
+    if not below:
+        return leak
+    words = [f"{child.coroutine}, {child.verdict}" for child in below[:_MOST_CHILDREN]]
+    if len(below) > _MOST_CHILDREN:
+        words.append(f"and {len(below) - _MOST_CHILDREN} more")
+    return dataclasses.replace(leak, children=tuple(words))

@@ -1,0 +1,100 @@
+"""Whose code a line is, and how to write it so that a person can open it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_taskleak.model import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import CodeType
+
+    from pytest_taskleak.model import Call
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+class Places:
+    """Tells the project's own code from installed code, and turns recorded calls into places.
+
+    Own is every file that is neither the standard library's nor below a `site-packages` folder; this plugin's
+    files are nobody's.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Make it for a project that lives at `root`, to which module names are made relative."""
+        self._root = f"{root}{os.sep}"
+        here = str(Path(__file__).parent)
+        self._library = tuple(
+            f"{path}{os.sep}"
+            for path in {here, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
+        )
+        self._standard = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
+        self._known: dict[str, bool] = {}
+
+    def own(self, filename: str) -> bool:
+        """Whether the file is the project's own code."""
+        known = self._known.get(filename)
+        if known is None:
+            known = self._known[filename] = (
+                not filename.startswith(("<", *self._library))
+                and not any(part in filename for part in _INSTALLED)
+                and filename.endswith(".py")
+            )
+        return known
+
+    def standard(self, filename: str) -> bool:
+        """Whether the file is the standard library's, or the interpreter's own."""
+        return filename.startswith(("<", *self._standard)) and not any(part in filename for part in _INSTALLED)
+
+    def place(self, call: Call) -> Place:
+        """The line of a recorded call."""
+        code, instruction = call
+        line, column, end_column = _position(code, instruction)
+        return Place(
+            path=code.co_filename,
+            line=line,
+            function=code.co_qualname,
+            column=column,
+            end_column=end_column,
+            own=self.own(code.co_filename),
+            module=self._module(code.co_filename),
+            first_line=code.co_firstlineno,
+        )
+
+    def places(self, calls: Iterable[Call]) -> tuple[Place, ...]:
+        """The lines of recorded calls, in their order."""
+        return tuple(self.place(call) for call in calls)
+
+    def definition(self, code: CodeType) -> Place:
+        """The first line of a function: all that is known of a coroutine that nobody saw start."""
+        return self.place((code, -1))._replace(line=code.co_firstlineno, column=None, end_column=None)
+
+    def _module(self, filename: str) -> str:
+        """The path without what changes from machine to machine."""
+        if filename.startswith(self._root) and self.own(filename):
+            return Path(filename.removeprefix(self._root)).as_posix()
+        parts = Path(filename).parts
+        for marker in (*_INSTALLED, f"python{sys.version_info.major}.{sys.version_info.minor}"):
+            if marker in parts:
+                return "/".join(parts[parts.index(marker) + 1 :])
+        return "/".join(parts[-2:])
+
+
+def _position(code: CodeType, instruction: int) -> tuple[int, int | None, int | None]:
+    """Line, column and end column of an instruction; columns in bytes of UTF-8, None where they span lines."""
+    if instruction < 0:
+        return code.co_firstlineno, None, None
+    position = next(itertools.islice(code.co_positions(), instruction // 2, None), None)
+    line, end_line, column, end_column = position or (None, None, None, None)
+    if line is None:
+        return code.co_firstlineno, None, None
+    if end_line != line:
+        return line, None, None
+    return line, column, end_column

@@ -1,0 +1,183 @@
+"""The text that a person reads who has a red run and thirty seconds."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_taskleak.model import Leak, Place
+
+_XUNIT = {
+    "_xunit_setup_module_fixture_": "setup_module/teardown_module",
+    "_xunit_setup_function_fixture_": "setup_function/teardown_function",
+    "_xunit_setup_class_fixture_": "setup_class/teardown_class of ",
+    "_xunit_setup_method_fixture_": "setup_method/teardown_method of ",
+    "_unittest_setUpClass_fixture_": "setUpClass/tearDownClass of ",
+    "_unittest_setUpModule_fixture_": "setUpModule/tearDownModule",
+    "_unittest_setup_method_fixture_": "setup_method/teardown_method of ",
+}
+
+
+def owner_label(leak: Leak) -> str:
+    """Who it outlived: "`test_a`", "fixture `server` (module scope)"."""
+    if leak.owner_kind == "test":
+        return f"`{leak.owner}`"
+    if leak.owner_kind == "block":
+        return f"the block {leak.owner}"
+    for prefix, words in _XUNIT.items():
+        if leak.owner.startswith(prefix):
+            rest = leak.owner.removeprefix(prefix) if words.endswith(" ") else ""
+            return f"{words}{rest}"
+    scope = f" ({leak.scope} scope)" if leak.scope != "function" else ""
+    return f"fixture `{leak.owner}`{scope}"
+
+
+def task_label(leak: Leak) -> str:
+    """The task's name and what it runs."""
+    if leak.kind == "running-loop":
+        return f"an event loop in thread {leak.task!r}"
+    return f"task {leak.task!r}, {leak.coroutine}" if leak.task else f"task {leak.coroutine}"
+
+
+def grouped(leaks: Iterable[Leak]) -> list[tuple[Leak, int]]:
+    """One leak of each cause with its count: one's own before a library's, then in the order found."""
+    leaks = list(leaks)
+    counts = Counter(leak.fingerprint for leak in leaks)
+    first = {leak.fingerprint: leak for leak in reversed(leaks)}
+    ordered = sorted(dict.fromkeys(leak.fingerprint for leak in leaks), key=lambda key: first[key].in_library)
+    return [(first[key], counts[key]) for key in ordered]
+
+
+def headline(leaks: Sequence[Leak]) -> str:
+    """One line: how much outlived whom, and the first of it."""
+    groups = grouped(leaks)
+    leak = groups[0][0]
+    things = _count(len(leaks), _noun(leaks))
+    owners = list(dict.fromkeys(owner_label(leak) for leak in leaks))
+    causes = f" from {len(groups)} causes" if len(groups) > 1 else ""
+    owner = owners[0] if len(owners) == 1 else f"{owners[0]} and {_count(len(owners) - 1, 'other')}"
+    return f"{things}{causes} outlived {owner}: {task_label(leak)}, {leak.verdict}"
+
+
+def one_line(leak: Leak, count: int, root: str) -> str:
+    """A leak for `-q`: the line to change, what, and why."""
+    place = leak.line_to_change
+    where = f"{_path(place, root)}:{place.line}: " if place else ""
+    return f"{where}{task_label(leak)}{_times(count)} outlived {owner_label(leak)}, {leak.verdict}"
+
+
+def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
+    """The leaks of one owner.
+
+    Args:
+        leaks: At least one.
+        verbosity: Below 0 a line a cause; 0 what is needed to mend it; above, every frame.
+        root: The folder that paths are shown relative to.
+    """
+    groups = grouped(leaks)
+    if verbosity < 0:
+        return "\n".join(one_line(leak, count, root) for leak, count in groups)
+    numbered = len(groups) > 1
+    parts = (
+        _one(leak, count, f"{number}. " if numbered else "", verbosity, root)
+        for number, (leak, count) in enumerate(groups, 1)
+    )
+    return "\n\n".join(parts)
+
+
+def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[str]:
+    """The whole run, by cause: how much, in how many tests, and the line to change of each."""
+    leaks = [leak for _, found in per_test for leak in found]
+    groups = grouped(leaks)
+    tests = len({nodeid for nodeid, _ in per_test})
+    lines = [
+        f"{_count(len(groups), 'cause')}, {_count(len(leaks), 'leaked ' + _noun(leaks))} in {_count(tests, 'test')}"
+    ]
+    for leak, count in groups:
+        library = "  [library]" if leak.in_library else ""
+        lines.append(one_line(leak, count, root) + library)
+    return lines
+
+
+def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
+    library = "; no line of your own code took part" if leak.in_library else ""
+    lines = [f"{number}{task_label(leak)}{_times(count)}: {leak.verdict}"]
+    who = f"   outlived {owner_label(leak)} of {leak.nodeid}" if leak.owner_kind == "fixture" else ""
+    lines += [who] if who else []
+    if leak.detail:
+        lines.append(f"   {leak.detail}")
+    lines.append(f"   {leak.settled}{library}")
+    if leak.created:
+        lines.append("created at")
+        lines += _frames(_creators(leak, verbosity), root)
+        lines += (
+            f"   by the task {name}, created at {_path(place, root)}:{place.line}"
+            for name, place in leak.ancestors
+            if place is not None
+        )
+    stands = _stand(leak.waits, verbosity)
+    if stands:
+        known = "waits at" if leak.created else "waits at (made past `create_task`: nobody saw where)"
+        lines.append("raised at" if leak.kind == "lost-exception" else known)
+        lines += _frames(stands, root)
+    lines += (f"   with it: {child}" for child in leak.children)
+    lines.append(f"fix: {leak.hint}")
+    return "\n".join(lines)
+
+
+def _creators(leak: Leak, verbosity: int) -> list[Place]:
+    """The line to change first, then who called it."""
+    if verbosity > 0:
+        return list(leak.created)
+    top = leak.line_to_change
+    after = list(itertools.dropwhile(lambda place: place is not top, leak.created))
+    return [after[0], *(place for place in after[1:] if place.own)] if after else []
+
+
+def _stand(waits: Sequence[Place], verbosity: int) -> list[Place]:
+    """The innermost line that is the project's own; every frame when asked for."""
+    if verbosity > 0:
+        return list(waits)
+    own = [place for place in waits if place.own]
+    return own[-1:] or list(waits[:1])
+
+
+def _frames(places: Iterable[Place], root: str) -> list[str]:
+    lines: list[str] = []
+    for place in places:
+        lines.append(f"{_path(place, root)}:{place.line}: in {place.function}")
+        source = linecache.getline(place.path, place.line).rstrip()
+        if not source.strip():
+            continue
+        indent = len(source) - len(source.lstrip())
+        lines.append(f"    {source.strip()}")
+        if place.column is not None and place.end_column is not None:
+            encoded = source.encode()
+            start = len(encoded[: place.column].decode(errors="replace")) - indent
+            end = len(encoded[: place.end_column].decode(errors="replace")) - indent
+            if 0 <= start < end and end - start < len(source.strip()):
+                lines.append(f"    {' ' * start}{'^' * (end - start)}")
+    return lines
+
+
+def _path(place: Place, root: str) -> str:
+    prefix = root.rstrip(os.sep) + os.sep
+    return place.path.removeprefix(prefix)
+
+
+def _noun(leaks: Sequence[Leak]) -> str:
+    return "running loop" if all(leak.kind == "running-loop" for leak in leaks) else "task"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _times(count: int) -> str:
+    return f" ×{count}" if count > 1 else ""

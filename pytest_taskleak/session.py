@@ -1,0 +1,374 @@
+"""One test run: tells the detector who is busy, and puts its verdicts into the reports of those to blame."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest import runner
+
+from pytest_taskleak import fixtures, outcome
+from pytest_taskleak.detector import Detector
+from pytest_taskleak.judge import LiveFixture
+from pytest_taskleak.letter import Found, Letter, carry
+from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.places import Places
+from pytest_taskleak.report import details, headline
+
+if TYPE_CHECKING:
+    from pytest_taskleak.outcome import Show
+    from collections.abc import Callable, Iterable
+
+    from pytest_taskleak.detector import Verdict
+    from pytest_taskleak.model import Phase
+    from pytest_taskleak.settings import Options, Settings
+
+_CUT_SHORT = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt at one test.
+
+    Attributes:
+        owner: The attempt as an owner; another attempt at the same test is another owner.
+        settings: How it is judged.
+        seen: How many tasks the run had recorded when it began.
+        owners: The attempt and the fixtures made for it alone.
+        ended_fixtures: The wider fixtures that ended with it.
+        reports: Its reports so far.
+        logged: The phases whose report was handed out already.
+        verdicts: What was found when it was over.
+    """
+
+    owner: Owner
+    settings: Settings
+    seen: int
+    owners: set[Owner] = dataclasses.field(default_factory=set)
+    ended_fixtures: set[Owner] = dataclasses.field(default_factory=set)
+    reports: dict[str, pytest.TestReport] = dataclasses.field(default_factory=dict)
+    logged: set[str] = dataclasses.field(default_factory=set)
+    verdicts: list[Verdict] = dataclasses.field(default_factory=list)
+
+
+class Run:
+    """The plugin for one pytest run in one process.
+
+    Guarantees: nothing is wrapped before the first test that is judged, and all is restored at the end; a defect
+    of the plugin's own is shown once and leaves every outcome alone.
+    """
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        """Make it for a run with these options."""
+        self._config = config
+        self._options = options
+        self.show: Show = {"verbosity": config.get_verbosity(), "root": str(config.rootpath)}
+        self._detector = Detector(
+            Places(config.rootpath), grace=options.run.grace, strict=options.run.strict, announce=self._announce
+        )
+        self._started = False
+        self._holding = False
+        self._attempt: Attempt | None = None
+        self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
+
+    # -- a test
+
+    def protocol(self, item: pytest.Item, nextitem: pytest.Item | None, plugin: object) -> bool | None:
+        """Run a test and hand out its reports when its teardown is over, if it made any task.
+
+        What outlives a test is known only after its fixtures have ended, and the report that says "passed" must not
+        be out by then. A test that makes no task is reported as ever. Another plugin's way of running tests is left
+        to it: where it reports late as well (pytest-rerunfailures does), nothing is lost.
+
+        Returns:
+            True where the test was run; None to leave it to pytest.
+        """
+        if self._options.of(item).mode == "off" and not self._started:
+            return None
+        if _run_by_another(item, nextitem, plugin):
+            return True
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._holding = True
+        try:
+            runner.runtestprotocol(item, log=False, nextitem=nextitem)
+        finally:
+            self._hand_out(item)
+            self._holding = False
+            self._attempt = None
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _begin(self, item: pytest.Item) -> None:
+        settings = self._options.of(item)
+        if settings.mode == "off" and not self._started:
+            self._attempt = None
+            return
+        self._started = True
+        owner = Owner("test", item.nodeid, item.name, location=item.location)
+        self._attempt = Attempt(owner, settings, self._detector.watcher.tasks_seen, {owner})
+        self._detector.grace, self._detector.strict = settings.grace, settings.strict
+        self._detector.test = owner
+
+    def phase(self, item: pytest.Item, phase: Phase) -> _PhaseOfTest:
+        """A phase of a test, as a context."""
+        return _PhaseOfTest(self, item, phase)
+
+    def enter(self, item: pytest.Item, phase: Phase) -> None:
+        """A phase of the test begins; reports that can no longer change go out."""
+        if phase == "setup":
+            self._begin(item)
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if self._holding and (phase != "teardown" or self._detector.watcher.tasks_seen == attempt.seen):
+            self._hand_out(item)
+        self._detector.start()  # the modules of this test may have imported another kind of loop
+        self._detector.watcher.enter(attempt.owner, phase)
+
+    def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
+        """A phase of the test is over, one way or the other."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if isinstance(error, _CUT_SHORT):
+            attempt.owner.interrupted = True
+        self._detector.watcher.enter(None, "")
+        if phase == "teardown":
+            self._end(item, attempt)
+
+    def _end(self, item: pytest.Item, attempt: Attempt) -> None:
+        """The outermost teardown of the test is over: what it started must be over too."""
+        attempt.owner.ended = True
+        try:
+            self._detector.look_at_open_loops(attempt.owner)
+            attempt.verdicts = self._detector.verdicts()
+            if attempt.settings.cancel and attempt.verdicts:
+                self._detector.cancel_pending(attempt.settings.grace)
+            mine = self._mine(attempt)
+            if mine and attempt.settings.mode != "off":
+                item.user_properties.append(("taskleak", headline(mine)))
+        except Exception as error:  # noqa: BLE001 - the test's outcome is not to change
+            self._detector.failed(error)
+
+    def made_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """A phase's report was made: keep it until it can no longer change, and let it say what leaked."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        attempt.reports[report.when] = report
+        if report.when != "teardown":
+            if self._holding:
+                _stop_in_time(item.session, report)
+            return
+        try:
+            self._apply(item, attempt, report)
+        except Exception as error:  # noqa: BLE001 - the test's outcome is not to change
+            self._detector.failed(error)
+        defects = self._detector.take_defects()
+        if defects:
+            carry(report, Letter(defects=defects))
+
+    def logged(self, report: pytest.TestReport) -> None:
+        """A report went out."""
+        attempt = self._attempt
+        if attempt is not None and attempt.reports.get(report.when) is report:
+            attempt.logged.add(report.when)
+
+    def _hand_out(self, item: pytest.Item) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            return
+        for when, report in attempt.reports.items():
+            if when not in attempt.logged:
+                attempt.logged.add(when)
+                item.ihook.pytest_runtest_logreport(report=report)
+
+    # -- a fixture
+
+    def fixture_begins(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Callable[[], None]:
+        """A fixture is about to be set up.
+
+        Returns:
+            What to call when it is, or has failed to be.
+        """
+        attempt = self._attempt
+        if attempt is None:
+            return lambda: None
+        watcher = self._detector.watcher
+        before = watcher.current, watcher.phase
+        test = attempt.owner
+        owner = Owner("fixture", test.nodeid, fixturedef.argname, fixturedef.scope, location=test.location)
+        if owner.scope == "function":
+            attempt.owners.add(owner)
+        watcher.enter(owner, "setup")
+
+        def is_set_up() -> None:
+            watcher.enter(*before)
+            self._detector.fixtures[fixturedef] = LiveFixture(
+                owner,
+                functools.partial(fixtures.roots, fixturedef, request),
+                functools.partial(fixtures.can_clean_up, fixturedef),
+            )
+            # Finalizers run in the reverse order: this one is the first of the fixture's own.
+            fixturedef.addfinalizer(functools.partial(_finalizer_begins, self, owner))
+
+        return is_set_up
+
+    def finalizer_begins(self, owner: Owner) -> None:
+        """The first of a fixture's finalizers is about to run."""
+        watcher = self._detector.watcher
+        self._interrupted[owner] = watcher.current, watcher.phase
+        watcher.enter(owner, "teardown")
+
+    def fixture_has_ended(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """A fixture's finalizers are over."""
+        live = self._detector.fixtures.pop(fixturedef, None)
+        if live is None:
+            return
+        owner = live.owner
+        owner.ended = True
+        self._detector.adoptions.forget(owner)
+        before, phase = self._interrupted.pop(owner, (None, ""))
+        self._detector.watcher.enter(before, phase)
+        if self._attempt is not None and phase == "teardown" and owner.scope != "function":
+            self._attempt.ended_fixtures.add(owner)
+
+    # -- the end
+
+    def finish(self) -> Letter:
+        """All tests and fixtures are over: restore everything, and tell what was found only now."""
+        letter = Letter()
+        try:
+            self._attempt = self._detector.test = None
+            self._detector.look_at_open_loops(None)
+            letter = self._late(self._detector.verdicts())
+        except Exception as error:  # noqa: BLE001 - the run's outcome is not to change
+            self._detector.failed(error)
+        finally:
+            self._detector.stop()
+        letter.defects += self._detector.take_defects()
+        return letter
+
+    # -- verdicts into reports
+
+    def _mine(self, attempt: Attempt) -> list[Leak]:
+        expects = attempt.settings.expects
+        return [
+            leak
+            for owner, leak in attempt.verdicts
+            if owner in attempt.owners and not expects(leak.task, leak.coroutine)
+        ]
+
+    def _apply(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport) -> None:
+        mode = attempt.settings.mode
+        mine = self._mine(attempt) if mode != "off" else []
+        if mine and mode == "fail":
+            self._blame_test(item, attempt, teardown, mine)
+        if mine:
+            carry(teardown, Letter(shown=[Found(item.nodeid, attempt.owner.location, mode, mine)]))
+        mode = self._options.run.mode
+        wide = [leak for owner, leak in attempt.verdicts if owner in attempt.ended_fixtures] if mode != "off" else []
+        if wide and mode == "fail":
+            if teardown.failed:
+                outcome.append(teardown, wide, **self.show)
+            else:
+                outcome.fail(teardown, item, wide, **self.show)
+        if wide:
+            carry(teardown, Letter(shown=[Found(item.nodeid, attempt.owner.location, mode, wide)]))
+        known = attempt.owners | attempt.ended_fixtures
+        carry(teardown, self._late(verdict for verdict in attempt.verdicts if verdict.owner not in known))
+        attempt.verdicts = []
+
+    def _blame_test(
+        self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport, leaks: list[Leak]
+    ) -> None:
+        """Show the leaks where they belong: with the failure that is there, else by failing the call."""
+        reports = [*(report for when, report in attempt.reports.items() if when != "teardown"), teardown]
+        failed = next((report for report in reports if report.failed), None)
+        if failed is not None:
+            # Work is often left behind because the test failed: no second error.
+            outcome.append(failed, leaks, **self.show)
+            return
+        call = attempt.reports.get("call")
+        if call is not None and call.passed and not hasattr(call, "wasxfail") and "call" not in attempt.logged:
+            outcome.fail(call, item, leaks, **self.show)
+        else:
+            # A skip or an expected failure stays what it was, and so does a report that is out already.
+            outcome.fail(teardown, item, leaks, **self.show)
+
+    def _late(self, verdicts: Iterable[Verdict]) -> Letter:
+        """Leaks of owners that were over before: each gets a report of its own, nobody else's outcome changes."""
+        mode = self._options.run.mode
+        letter = Letter()
+        if mode == "off":
+            return letter
+        by_owner: dict[Owner | None, list[Leak]] = {}
+        for owner, leak in verdicts:
+            by_owner.setdefault(owner, []).append(leak)
+        for owner, leaks in by_owner.items():
+            if owner is None:
+                letter.shown.append(Found("", ("", None, ""), mode, leaks))
+            else:
+                letter.late.append(Found(owner.nodeid, owner.location, mode, leaks))
+        return letter
+
+    def _announce(self, leaks: list[Leak]) -> None:
+        """Say at once, past pytest's capture, what a loop waits for: it may wait for ever."""
+        text = details(leaks, **self.show)
+        lines = f"\ntaskleak: closing the loop of {leaks[0].nodeid} waits for this, perhaps for ever\n{text}\n"
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            sys.stderr.write(lines)
+            sys.stderr.flush()
+
+
+class _PhaseOfTest:
+    """A phase as a context; a class, so that it adds no frame to the traceback of what is raised inside."""
+
+    __slots__ = ("_item", "_phase", "_run")
+
+    def __init__(self, run: Run, item: pytest.Item, phase: Phase) -> None:
+        self._run = run
+        self._item = item
+        self._phase: Phase = phase
+
+    def __enter__(self) -> None:
+        self._run.enter(self._item, self._phase)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._run.leave(self._item, self._phase, error)
+
+
+def _finalizer_begins(run: Run, owner: Owner) -> None:
+    run.finalizer_begins(owner)
+
+
+def _stop_in_time(session: pytest.Session, report: pytest.TestReport) -> None:
+    """Let a failure that ends the run (`-x`) end it before its teardown, though its report goes out after it.
+
+    pytest then tears down everything with the test, so that errors of wider fixtures are reported.
+    """
+    most = session.config.getoption("maxfail", 0)
+    if report.failed and not hasattr(report, "wasxfail") and most and session.testsfailed + 1 >= most:
+        session.shouldfail = f"stopping after {session.testsfailed + 1} failures"
+
+
+def _run_by_another(item: pytest.Item, nextitem: pytest.Item | None, plugin: object) -> bool:
+    """Let other plugins' ways of running a test have their turn before pytest's own."""
+    others = {
+        impl.plugin
+        for impl in item.ihook.pytest_runtest_protocol.get_hookimpls()
+        if not (impl.wrapper or impl.hookwrapper) and impl.plugin not in (plugin, runner)
+    }
+    if not others:
+        return False
+    manager = item.config.pluginmanager
+    everyone = manager.hook.pytest_runtest_protocol.get_hookimpls()
+    rest = [impl.plugin for impl in everyone if impl.plugin not in others]
+    caller = manager.subset_hook_caller("pytest_runtest_protocol", rest)
+    return caller(item=item, nextitem=nextitem) is not None

@@ -1,0 +1,216 @@
+"""What the user asked for: command line, then marker, then ini; and the texts for what cannot be meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import math
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Mode = Literal["fail", "warn", "off"]
+MODES = get_args(Mode)
+GRACE = 0.1
+"""Seconds that suspects are given to end, by default."""
+
+MARKER = (
+    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, expect=(), reason=None): "
+    "judge this test's leaked tasks otherwise: mode 'fail', 'warn' or 'off'; grace in seconds; strict and cancel "
+    "as bool; expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
+)
+_ARGUMENTS = ("mode", "grace", "strict", "cancel", "expect", "reason")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """How one test is judged.
+
+    Attributes:
+        mode: Whether a leak fails the test, is only shown, or is not looked for.
+        grace: Seconds that suspects are given to end.
+        strict: Whether what cannot be decided is reported too.
+        cancel: Whether what was reported is cancelled.
+        expect: Names of tasks or coroutines that may be left; `*` and `?` match as in file names.
+    """
+
+    mode: Mode = "fail"
+    grace: float = GRACE
+    strict: bool = False
+    cancel: bool = False
+    expect: tuple[str, ...] = ()
+
+    def expects(self, task: str, coroutine: str) -> bool:
+        """Whether a task of that name or coroutine may be left."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.expect for name in (task, coroutine))
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the command line's options and the ini names."""
+    group = parser.getgroup("taskleak", "leaked asyncio tasks")
+    group.addoption(
+        "--taskleak",
+        choices=MODES,
+        default=None,
+        help="what a leaked task does: fail its test (default), warn, or off; comes before markers and ini",
+    )
+    group.addoption(
+        "--taskleak-grace",
+        type=_seconds,
+        default=None,
+        metavar="SECONDS",
+        help=f"how long suspects may take to end (default {GRACE:g}); a clean test never waits",
+    )
+    group.addoption(
+        "--taskleak-strict",
+        action="store_true",
+        default=None,
+        help="report what cannot be decided too: cancelled and not awaited, of unknown owner, stopped too late",
+    )
+    group.addoption(
+        "--taskleak-cancel",
+        action="store_true",
+        default=None,
+        help="cancel what was reported, so that it does not disturb later tests",
+    )
+    parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
+    parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
+    parser.addini("taskleak_strict", "report what cannot be decided too", type="bool", default=False)
+    parser.addini("taskleak_cancel", "cancel what was reported", type="bool", default=False)
+
+
+class Options:
+    """The settings of a run, and what a test's markers make of them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Read the command line and the ini file.
+
+        Raises:
+            pytest.UsageError: For a value that is not valid, saying what is.
+        """
+        self._line: dict[str, Any] = {
+            "mode": config.getoption("--taskleak"),
+            "grace": config.getoption("--taskleak-grace"),
+            "strict": config.getoption("--taskleak-strict"),
+            "cancel": config.getoption("--taskleak-cancel"),
+        }
+        ini = {
+            "mode": _ini(config, "taskleak", lambda value: _mode("ini value `taskleak`", value)),
+            "grace": _ini(config, "taskleak_grace", lambda value: _grace("ini value `taskleak_grace`", value)),
+            "strict": _ini(config, "taskleak_strict", bool),
+            "cancel": _ini(config, "taskleak_cancel", bool),
+        }
+        self._ini = Settings(**ini)
+        self.run = dataclasses.replace(self._ini, **_given(self._line))
+
+    @property
+    def header(self) -> str:
+        """A line for the head of the run."""
+        words = [self.run.mode, f"grace {self.run.grace:g} s"] if self.run.mode != "off" else ["off"]
+        words += [name for name in ("strict", "cancel") if getattr(self.run, name) and self.run.mode != "off"]
+        return f"taskleak: {', '.join(words)}"
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether no marker can turn the search on: the command line says off."""
+        return self._line["mode"] == "off"
+
+    def of(self, item: pytest.Item) -> Settings:
+        """The settings of one test.
+
+        Raises:
+            pytest.UsageError: For a marker with arguments that are not valid.
+        """
+        markers = list(item.iter_markers("taskleak"))
+        if not markers:
+            return self.run
+        read = [_marker(mark, item.nodeid) for mark in markers]
+        expect = tuple(pattern for values in read for pattern in values.pop("expect", ()))
+        merged: dict[str, Any] = {}
+        for values in reversed(read):  # the closest marker comes first and wins
+            merged |= values
+        return dataclasses.replace(self._ini, **(merged | _given(self._line)), expect=expect)
+
+    def check(self, items: Iterable[pytest.Item]) -> None:
+        """Read every marker, so that a wrong one is heard of before the first test runs.
+
+        Raises:
+            pytest.UsageError: For the first wrong one.
+        """
+        for item in items:
+            self.of(item)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
+    where = f"{nodeid}: marker `taskleak`"
+    if len(mark.args) > 1:
+        raise pytest.UsageError(
+            f"{where}: got {len(mark.args)} positional arguments {mark.args!r}; only the mode is positional"
+        )
+    unknown = sorted(set(mark.kwargs) - set(_ARGUMENTS))
+    if unknown:
+        raise pytest.UsageError(f"{where}: unknown argument {unknown[0]!r}; valid are {', '.join(_ARGUMENTS)}")
+    if mark.args and "mode" in mark.kwargs:
+        raise pytest.UsageError(f"{where}: got the mode twice, {mark.args[0]!r} and {mark.kwargs['mode']!r}")
+    given = dict(mark.kwargs) | ({"mode": mark.args[0]} if mark.args else {})
+    if not given:
+        raise pytest.UsageError(f"{where}: says nothing; valid are {', '.join(_ARGUMENTS)}")
+    given = {name: value for name, value in given.items() if value is not None}
+    reason = given.pop("reason", None)
+    if reason is not None and not (isinstance(reason, str) and reason.strip()):
+        raise pytest.UsageError(f"{where}: reason={reason!r} is not a sentence; give a string that says why")
+    if "mode" in given:
+        given["mode"] = _mode(where, given["mode"])
+    if "grace" in given:
+        given["grace"] = _grace(where, given["grace"])
+    for name in ("strict", "cancel"):
+        if name in given and not isinstance(given[name], bool):
+            raise pytest.UsageError(f"{where}: {name}={given[name]!r} is not valid; give True or False")
+    if "expect" in given:
+        given["expect"] = _expect(where, given["expect"])
+        if reason is None:
+            raise pytest.UsageError(f"{where}: expect={given['expect']!r} needs a reason=... that says why it may stay")
+    return given
+
+
+def _expect(where: str, value: object) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)):
+        raise pytest.UsageError(f"{where}: expect={value!r} is not valid; give a task's name or a list of names")
+    for name in cast("list[object]", names):
+        if not (isinstance(name, str) and name.strip()):
+            raise pytest.UsageError(f"{where}: expect={value!r} holds {name!r}; names are non-empty strings")
+    return tuple(cast("list[str]", names))
+
+
+def _mode(where: str, value: object) -> Mode:
+    if value not in MODES:
+        raise pytest.UsageError(f"{where}: {value!r} is not valid; valid are {', '.join(MODES)}")
+    return value
+
+
+def _grace(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 <= value < math.inf):
+        raise pytest.UsageError(f"{where}: grace {value!r} is not valid; give seconds, 0 or more")
+    return float(value)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return _grace("--taskleak-grace", float(text))
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-grace: {text!r} is not a number; give seconds, 0 or more") from None
+
+
+def _ini(config: pytest.Config, name: str, read: Any) -> Any:
+    try:
+        return read(config.getini(name))
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"ini value `{name}`: {error}") from None

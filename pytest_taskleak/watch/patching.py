@@ -1,0 +1,65 @@
+"""Wrapping a method of a class so that it can be taken back, whoever else wraps the same one and in any order."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ABSENT: Any = object()
+ORIGINAL = "taskleak_original"
+
+
+class Patch:
+    """One wrapped method.
+
+    A run inside a run (a plugin's own tests) takes the outer run's wrapper out of the way for its time: work that
+    the inner run starts is none of the outer one's.
+
+    Guarantees: `undo` restores exactly what was there where the wrapper is still in place. Where somebody else
+    wrapped it meanwhile, theirs stays and ours below it does nothing any more; where they put ours back later, it
+    removes itself at the next call.
+    """
+
+    def __init__(self, cls: type, name: str, make: Callable[[Callable[..., Any], Patch], Callable[..., Any]]) -> None:
+        """Put `make(original, patch)` in the place of `cls.name`.
+
+        What `make` gives must call `patch.stale` instead of working once `patch.live` is False.
+        """
+        self.live = True
+        self._cls = next((base for base in cls.__mro__ if name in vars(base) and _writable(base)), cls)
+        self._name = name
+        self._before = vars(self._cls).get(name, _ABSENT)
+        present = getattr(self._cls, name)
+        self._original = getattr(present, ORIGINAL, present)
+        self._wrapper = functools.wraps(self._original)(make(self._original, self))
+        # The wrapper of a run inside this one looks there for what to call.
+        setattr(self._wrapper, ORIGINAL, self._original)
+        setattr(self._cls, name, self._wrapper)
+
+    def stale(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the original for a wrapper that outlived its run, and take that wrapper out of the way."""
+        self._restore()
+        return self._original(*args, **kwargs)
+
+    def undo(self) -> None:
+        """Take the wrapper back; harmless when repeated."""
+        self.live = False
+        self._restore()
+
+    def _restore(self) -> None:
+        if vars(self._cls).get(self._name) is not self._wrapper:
+            return
+        if self._before is _ABSENT:
+            delattr(self._cls, self._name)
+        else:
+            setattr(self._cls, self._name, self._before)
+
+
+def _writable(cls: type) -> bool:
+    """Whether a method can be set on the class: not on those written in C."""
+    heap_type = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+    immutable = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+    return bool(cls.__flags__ & heap_type) and not cls.__flags__ & immutable

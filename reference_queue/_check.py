@@ -1,0 +1,42 @@
+"""Arguments of the public API: each error says what was given, what is valid and what to do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["check_bound", "check_choice", "check_count", "check_seconds"]
+
+
+def check_count(name: str, count: Any) -> None:
+    """Raise unless it is a positive int."""
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"{name}={count!r} is not an int. Give a whole number of at least 1.")
+    if count < 1:
+        raise ValueError(f"{name}={count!r} is too small. Give a whole number of at least 1.")
+
+
+def check_bound(name: str, bound: Any) -> None:
+    """Raise unless it is a positive int, or None for no bound."""
+    if bound is not None:
+        try:
+            check_count(name, bound)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error} None means no bound; to take no message, close the queue.") from None
+
+
+def check_choice(name: str, choice: Any, choices: tuple[str, ...]) -> None:
+    """Raise unless it is one of the choices."""
+    if choice not in choices:
+        raise ValueError(f"{name}={choice!r} is unknown. Choose one of {', '.join(map(repr, choices))}.")
+
+
+def check_seconds(name: str, seconds: Any, *, zero: bool = False) -> None:
+    """Raise unless it is a finite number above 0 (or 0, where that has a meaning), or None for no limit."""
+    if seconds is None:
+        return
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"{name}={seconds!r} is not a number. Give seconds, or None for no limit.")
+    if not (math.isfinite(seconds) and (seconds > 0 or (zero and seconds == 0))):
+        least = "of at least 0" if zero else "above 0"
+        raise ValueError(f"{name}={seconds!r} is out of range. Give seconds {least}, or None for no limit.")

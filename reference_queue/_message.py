@@ -1,0 +1,175 @@
+"""What the queue keeps: a message with whoever waits for it, and a chat with messages."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from contextlib import suppress
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from reference_queue._lane import Lane
+from reference_queue.errors import LoopEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from contextvars import Context
+
+    from reference_queue._pool import Pool, Worker
+
+__all__ = ["Chat", "FromThread", "Message", "Posted"]
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+class Message(Generic[M, R]):
+    """A message and the future of its caller.
+
+    It is itself a done-callback of that future as long as it is queued: that is how the queue learns of a
+    cancellation. The callback is taken off before the future is settled, since running one costs more than
+    all else that is done for a message.
+    """
+
+    posted = False
+    """Whether nobody waits for its result."""
+
+    # Filled in by who makes it: a call of __init__ for each message is felt in the throughput.
+    __slots__ = ("body", "chat", "context", "future", "gone", "timer", "waiting")
+
+    future: asyncio.Future[R] | None
+    """None in the subclasses, whose callers hold something else."""
+    body: M
+    """Deleted when the handling begins, like the context: nothing of a message outlives its need."""
+    context: Context
+    chat: Chat[M, R]
+    gone: bool
+    """Whether it has left the lanes: its handling has begun, or it is settled."""
+    waiting: bool
+    """Whether it waits for room; it is not accepted yet."""
+    timer: asyncio.TimerHandle | None
+
+    def __call__(self, _future: asyncio.Future[R]) -> None:
+        """Leave the queue, for the future is done before the handling has begun."""
+        if not self.gone:
+            self.chat.pool.withdraw(self)
+
+    def begin(self) -> bool:
+        """Say whether the message may be handled; after True its caller cannot withdraw it."""
+        # No callback to remove: it is on its way, because the future has been cancelled in this very step.
+        return self.future is not None and self.future.remove_done_callback(self) > 0
+
+    def done(self) -> bool:
+        """Say whether nobody waits any more for what becomes of it."""
+        return self.future is None or self.future.done()
+
+    def succeed(self, result: R) -> None:
+        """Settle with the result, unless settled."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Settle with the error, unless settled.
+
+        The error counts as retrieved: who dropped the future has said that the outcome does not matter, and
+        "exception was never retrieved", logged by some later garbage collection, would blame the wrong code.
+        """
+        if self.future is not None and not self.future.done():
+            # On a closed loop the future is settled and only its callbacks, which cannot run, are refused.
+            with suppress(RuntimeError):
+                self.future.set_exception(error)
+            self.future.exception()
+
+    def cancel(self) -> None:
+        """Settle as cancelled, unless settled; it must have left the lanes."""
+        if self.future is not None:
+            self.future.cancel()
+
+    def admitted(self) -> None:
+        """Note that it has been let in from the line of those that wait for room."""
+
+
+class Posted(Message[M, R]):
+    """A message without a caller to answer to; at most somebody waits for it to be accepted."""
+
+    __slots__ = ("acceptance",)
+
+    posted = True
+    acceptance: asyncio.Future[None] | None
+
+    def begin(self) -> bool:
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        if self.acceptance is not None and not self.acceptance.done():
+            with suppress(RuntimeError):
+                self.acceptance.set_exception(error)
+            self.acceptance.exception()  # the poster may have been cancelled in the same step
+
+    def admitted(self) -> None:
+        if self.acceptance is not None and not self.acceptance.done():
+            self.acceptance.set_result(None)
+
+
+class FromThread(Message[M, R]):
+    """A message from another thread, which holds `answer`.
+
+    The thread can cancel the answer at any moment, also between a look at it and the next line.
+    """
+
+    __slots__ = ("__weakref__", "answer")
+
+    answer: concurrent.futures.Future[R]
+
+    def begin(self) -> bool:
+        return self.answer.set_running_or_notify_cancel()
+
+    def done(self) -> bool:
+        return self.answer.done()
+
+    def succeed(self, result: R) -> None:
+        self._settle(lambda: self.answer.set_result(result))
+
+    def fail(self, error: BaseException) -> None:
+        self._settle(lambda: self.answer.set_exception(error))
+
+    def cancel(self) -> None:
+        # An answer that is being computed refuses cancel(): the thread was told so, and waits.
+        if not self.answer.cancel():
+            self.fail(concurrent.futures.CancelledError())
+
+    @staticmethod
+    def _settle(settle: Callable[[], None]) -> None:
+        with suppress(concurrent.futures.InvalidStateError):
+            settle()
+
+    def __del__(self) -> None:
+        # A loop that is closed forgets what other threads have sent it. This message dies with it, and a
+        # thread that waits for the answer would wait for ever.
+        if not self.answer.done():
+            self.fail(
+                LoopEnded(
+                    "The event loop of the queue ended before the message was handled. "
+                    "Close the queue (`await queue.aclose()`) before its loop ends."
+                )
+            )
+
+
+class Chat(Lane[Message[M, R]]):
+    """A chat that has work, and the lane of its queued messages.
+
+    It is with one worker, or in the ready lane, or (with messages that wait for room only) in neither.
+    """
+
+    chat_id: Hashable
+    pool: Pool[M, R]
+
+    # Defaults on the class: in awaited use a chat is made anew for nearly every message.
+    line: Lane[Message[M, R]] | None = None
+    """Messages that wait for room, in order; all of them are younger than the queued ones."""
+    standing = False
+    """Whether it is among the chats that wait for room over all."""
+    scheduled = False
+    """Whether it is in the ready lane or with a worker."""
+    worker: Worker[M, R] | None = None
+    gone = False
+    """Whether the queue has forgotten it; a chat of the same id is then another object."""

@@ -1,0 +1,135 @@
+"""Bounds on queued messages: who is let in, who waits for room, who is dropped for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from reference_queue._lane import Lane
+
+if TYPE_CHECKING:
+    from reference_queue._message import Chat, Message
+
+__all__ = ["Policy", "Room"]
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+Policy = Literal["wait", "reject", "drop_oldest"]
+
+
+class Room(Generic[M, R]):
+    """Counts the queued messages and holds the line of those that wait for room.
+
+    A message that waits is let in by the very step that frees its room. There is no moment in which room is
+    promised to a producer that may be gone when it comes to take it.
+    """
+
+    def __init__(self, most: int | None, most_per_chat: int | None, policy: Policy) -> None:
+        self.most = most
+        self.most_per_chat = most_per_chat
+        self.policy = policy
+        self.bounded = most is not None or most_per_chat is not None
+        self.queued = 0
+        self.waiting = 0
+        self.standing: Lane[Chat[M, R]] = Lane()
+        """Chats whose first waiting message lacks room over all only; one turn each, so none starves."""
+        self.by_age: Lane[Message[M, R]] | None = (
+            Lane() if policy == "drop_oldest" and most is not None else None
+        )
+        self.watched = self.by_age is not None
+        """Whether `taken` has anything to do; spares the usual message a call."""
+
+    def has_place(self, chat: Chat[M, R]) -> bool:
+        """Say whether a new message of the chat can be let in without overtaking one that waits."""
+        if chat.line is not None and chat.line.present:
+            return False
+        if not self._has_own_place(chat):
+            return False
+        return self.most is None or (self.queued < self.most and not self._anyone_stands())
+
+    def admit(self, message: Message[M, R]) -> None:
+        """Queue the message; over the bound, drop the oldest one for it (policy ``drop_oldest``)."""
+        chat = message.chat
+        chat.append(message)
+        self.queued += 1
+        if self.by_age is not None:
+            self.by_age.append(message)
+        if not chat.scheduled:
+            chat.pool.schedule(chat)
+
+    def oldest_in_the_way(self, chat: Chat[M, R]) -> Message[M, R] | None:
+        """Return the message to drop so that one of the chat finds room, or None if it finds room."""
+        if not self._has_own_place(chat):
+            return chat.first()
+        if self.by_age is not None and self.most is not None and self.queued >= self.most:
+            return self.by_age.first()
+        return None
+
+    def wait(self, message: Message[M, R]) -> None:
+        """Put the message at the end of its chat's line."""
+        chat = message.chat
+        if chat.line is None:
+            chat.line = Lane()
+        chat.line.append(message)
+        message.waiting = True
+        self._count_waiting(1)
+        self._refill(chat)
+
+    def taken(self, message: Message[M, R]) -> None:
+        """Note that a worker has begun a queued message; it is out of its chat's lane and of the count."""
+        if self.by_age is not None:
+            self.by_age.leave(message)
+        if self.waiting:
+            self._refill(message.chat)
+
+    def freed(self, message: Message[M, R]) -> None:
+        """Note that a queued message has left its chat's lane without being handled."""
+        self.queued -= 1
+        self.taken(message)
+
+    def left_line(self, message: Message[M, R]) -> None:
+        """Note that a waiting message has given up."""
+        if message.chat.line is not None:
+            message.chat.line.leave(message)
+        self._count_waiting(-1)
+
+    def forget(self, chat: Chat[M, R]) -> None:
+        """Keep nothing for a chat that is gone."""
+        if chat.standing:
+            self.standing.leave(chat)
+
+    def _has_own_place(self, chat: Chat[M, R]) -> bool:
+        return self.most_per_chat is None or chat.present < self.most_per_chat
+
+    def _count_waiting(self, change: int) -> None:
+        self.waiting += change
+        self.watched = self.waiting > 0 or self.by_age is not None
+
+    def _is_due(self, chat: Chat[M, R]) -> bool:
+        return chat.line is not None and chat.line.present > 0 and self._has_own_place(chat)
+
+    def _anyone_stands(self) -> bool:
+        while (chat := self.standing.first()) is not None:
+            if self._is_due(chat):
+                return True
+            self.standing.popleft()
+            chat.standing = False
+        return False
+
+    def _stand(self, chat: Chat[M, R]) -> None:
+        if not chat.standing and self._is_due(chat):
+            chat.standing = True
+            self.standing.append(chat)
+
+    def _refill(self, chat: Chat[M, R]) -> None:
+        self._stand(chat)
+        while (self.most is None or self.queued < self.most) and self._anyone_stands():
+            due = self.standing.popleft()
+            due.standing = False
+            message = due.line.take() if due.line is not None else None
+            if message is not None:
+                message.waiting = False
+                self._count_waiting(-1)
+                self.admit(message)
+                message.admitted()
+            self._stand(due)

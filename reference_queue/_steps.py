@@ -1,0 +1,151 @@
+"""Runs handlers, each in the context of its message, inside one worker's task."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Generator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from reference_queue.errors import HandlerNotAwaitable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from contextvars import Context
+
+    from reference_queue._message import Chat, Message
+    from reference_queue._pool import Pool, Worker
+
+    Link = tuple[Worker[Any, Any], int]
+
+__all__ = ["DONE", "Steps", "drive", "handled_around", "inside_handler_of"]
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+DONE: Any = object()
+"""What a driver yields when a message is settled; anything else is what its handler waits for."""
+
+FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What must go on to the event loop, as from any task, once the message is settled."""
+
+_CHAIN: ContextVar[Link | None] = ContextVar("reference_queue_chain", default=None)
+"""The handler on whose behalf code runs: a worker, and the number of the message it handled then.
+
+The number makes links that outlive their handler, in the contexts of tasks it left behind, harmless. The
+handler that asked for this one is kept by the worker and let go with the message, because a chain of links
+would grow for ever in a relay of messages.
+"""
+
+
+def _running() -> Iterator[Chat[Any, Any]]:
+    """Yield the chats of the handlers around the caller, each of which may wait for the one before."""
+    link = _CHAIN.get()
+    while link is not None:
+        worker, number = link
+        chat = worker.chat
+        if worker.number != number or chat is None:
+            return
+        yield chat
+        link = worker.asked_by
+
+
+def handled_around(chat: Chat[M, R]) -> bool:
+    """Say whether the caller runs on behalf of a handler of this chat, directly or through other chats."""
+    return any(each is chat for each in _running())
+
+
+def inside_handler_of(pool: Pool[M, R]) -> bool:
+    """Say whether the caller runs on behalf of a handler of this pool."""
+    return any(each.pool is pool for each in _running())
+
+
+@types.coroutine
+def drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, R], None]:
+    """Handle each message that is sent in, and settle it; yield `DONE` in between.
+
+    One generator for all messages of a worker, every step of which runs in the context of the message at
+    hand: a coroutine driven from outside ends in a raised StopIteration, which costs as much as the rest.
+    """
+    handler: Callable[[M], Any] = pool.handler
+    while True:
+        message = yield DONE
+        worker.asked_by = None if message.posted else _CHAIN.get()
+        _CHAIN.set((worker, worker.number))
+        try:
+            awaitable = handler(message.body)
+            del message.body
+            if awaitable.__class__ is not types.CoroutineType:
+                awaitable = _as_coroutine(handler, awaitable)
+            result: R = yield from awaitable
+            if not worker.called_off:
+                pool.completed += 1
+            future = message.future
+            if future is None:
+                message.succeed(result)
+            elif not future.done():
+                future.set_result(result)
+            del result, future
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its caller's
+            pool.fail(worker, message, error)
+            if isinstance(error, FATAL):
+                raise
+        del message, awaitable
+        worker.number += 1
+
+
+async def _as_coroutine(handler: Any, awaitable: Any) -> Any:
+    """Await what the handler returned; say so if that is impossible."""
+    if not inspect.isawaitable(awaitable):
+        raise HandlerNotAwaitable(
+            f"The handler {handler!r} returned {type(awaitable).__name__}, which cannot be awaited. "
+            "Define it with `async def`; run blocking code in it with `await asyncio.to_thread(...)`."
+        )
+    return await awaitable
+
+
+class Steps(Generator[Any, Any, None]):
+    """The rest of a message whose handler has suspended; awaiting it runs all of its steps in the context."""
+
+    __slots__ = ("_context", "_driver", "_waits_for")
+
+    def __init__(self, driver: Generator[Any, Any, None], context: Context, waits_for: Any) -> None:
+        self._driver = driver
+        self._context = context
+        self._waits_for = waits_for
+
+    @property
+    def cr_await(self) -> Any:
+        """The handler's coroutine, under the name by which tools follow a chain of coroutines."""
+        return self._driver.gi_yieldfrom
+
+    def __await__(self) -> Steps:
+        return self
+
+    def __next__(self) -> Any:
+        if self._waits_for is not DONE:  # what the first step has yielded already
+            waits_for, self._waits_for = self._waits_for, DONE
+            return waits_for
+        return self.send(None)
+
+    def send(self, value: Any, /) -> Any:
+        return self._unless_done(self._context.run(self._driver.send, value))
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
+        # A generator's own throw() deprecates the three arguments that the interpreter may pass here.
+        error = val if isinstance(val, BaseException) else typ if val is None else typ(val)
+        if isinstance(error, type):
+            error = error()
+        if tb is not None:
+            error = error.with_traceback(tb)
+        return self._unless_done(self._context.run(self._driver.throw, error))
+
+    def close(self) -> None:
+        self._context.run(self._driver.close)
+
+    @staticmethod
+    def _unless_done(waits_for: Any) -> Any:
+        if waits_for is DONE:
+            raise StopIteration
+        return waits_for

@@ -1,0 +1,503 @@
+"""MessageQueue: the messages of one chat in order, many chats side by side, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import weakref
+from contextlib import suppress
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+
+from reference_queue._check import check_bound, check_choice, check_count, check_seconds
+from reference_queue._message import Chat, FromThread, Message, Posted
+from reference_queue._pool import Pool
+from reference_queue._room import Policy, Room
+from reference_queue._steps import handled_around, inside_handler_of
+from reference_queue.errors import (
+    CalledFromHandler,
+    CloseTimeout,
+    DeadlineExceeded,
+    MessageDropped,
+    QueueClosed,
+    QueueError,
+    QueueFull,
+    ReentrantEnqueue,
+    WrongLoop,
+)
+from reference_queue.stats import MemoryStats
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable
+    from types import TracebackType
+
+    from typing import Self
+
+__all__ = ["CloseMode", "MessageQueue", "Policy"]
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+CloseMode = Literal["drain", "cancel"]
+
+_log = logging.getLogger("reference_queue")
+
+
+class MessageQueue(Generic[M, R]):
+    """Hands messages to an async handler: in order within a chat, up to `workers` chats at a time.
+
+    What it guarantees:
+
+    - The messages of one chat are handled in the order in which they were accepted, one at a time. No second
+      handler of a chat ever runs beside the first, not even when the first ignores its cancellation.
+    - Every future it hands out is settled: with the handler's result or exception, a cancellation, or a
+      `QueueError` that says what became of the message. The one exception is a loop that is closed without
+      cancelling its tasks; `asyncio.run` does cancel them, and futures held by threads are settled even then.
+    - Memory and tasks follow the work in flight. Nothing is kept for an idle chat; an idle queue has no task.
+    - A handler runs in a copy of the context variables of whoever sent the message.
+
+    A queue belongs to the event loop in which it is first used, for life. Except for `enqueue_threadsafe` and
+    `get_memory_stats`, its methods are to be called in that loop's thread.
+
+    Args:
+        handler: called with each message; must return an awaitable, as an ``async def`` does. Put the chat
+            id into the message if the handler needs it.
+        workers: the most handlers that run at the same time, over all chats.
+        batch: the most messages of one chat that are handled while other chats wait for a worker.
+        max_queued: the most messages queued over all chats; None for no bound. Messages being handled do
+            not count.
+        max_queued_per_chat: the same, for each chat.
+        policy: what a new message meets when a bound is reached. ``"wait"``: it waits for room, in order of
+            arrival within its chat, chats taking turns. ``"reject"``: `QueueFull` is raised. ``"drop_oldest"``:
+            the oldest queued message (of the chat if its bound is reached, of all otherwise) is settled with
+            `MessageDropped`.
+        default_deadline: seconds, for messages that bring no deadline of their own; None for none.
+
+    Raises:
+        TypeError, ValueError: an argument is not of the kind described; the text says which and what is.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[M], Awaitable[R]],
+        *,
+        workers: int = 64,
+        batch: int = 32,
+        max_queued: int | None = None,
+        max_queued_per_chat: int | None = None,
+        policy: Policy = "wait",
+        default_deadline: float | None = None,
+    ) -> None:
+        if not callable(handler):
+            raise TypeError(
+                f"handler={handler!r} cannot be called. Pass an async function that takes one message."
+            )
+        check_count("workers", workers)
+        check_count("batch", batch)
+        check_bound("max_queued", max_queued)
+        check_bound("max_queued_per_chat", max_queued_per_chat)
+        check_choice("policy", policy, get_args(Policy))
+        check_seconds("default_deadline", default_deadline)
+        self._room: Room[M, R] = Room(max_queued, max_queued_per_chat, policy)
+        self._pool = Pool(handler, self._room, workers, batch)
+        self._chats = self._pool.chats
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._default_deadline = default_deadline
+        self._closed = False
+        self._received = self._dropped = self._expired = self._rejected = 0
+
+    def __repr__(self) -> str:
+        stats = self.get_memory_stats()
+        state = "closed" if self._closed else "open"
+        return (
+            f"<MessageQueue {state} chats={stats.total_chats} queued={stats.total_queued} "
+            f"processing={stats.processing}>"
+        )
+
+    # -- sending -----------------------------------------------------------------------------------------
+
+    def enqueue(self, chat_id: Hashable, message: M, *, deadline: float | None = None) -> asyncio.Future[R]:
+        """Take a message in, at once, and return the future of its handler's result.
+
+        The call itself never waits. When a bound is reached under the policy ``"wait"``, the message waits
+        for room and the future is pending meanwhile: await it, or `post`, to feel the back-pressure.
+
+        Cancelling the future (as a timeout around ``await`` does) withdraws a message whose handling has not
+        begun. A handler that has begun goes on to its end: it may have done half of its work, and the next
+        message of the chat has to wait for it either way. To stop it too, give a deadline.
+
+        A failure counts as retrieved: who drops the future is not warned. To have failures reported, `post`.
+
+        Args:
+            chat_id: any hashable; messages with equal ids are one chat.
+            message: what the handler is called with.
+            deadline: seconds from now in which the message is to be handled. When they are over, the future
+                raises `DeadlineExceeded`; a message still queued is never handled, a running handler is
+                cancelled. None: the queue's ``default_deadline``.
+
+        Raises:
+            QueueClosed: the queue is closing or closed.
+            QueueFull: a bound is reached, and the policy is ``"reject"``, or it is ``"wait"`` and the caller
+                is a handler of this queue, which would wait for room that may need its own end.
+            ReentrantEnqueue: called while handling a message of the same chat, directly or by way of other
+                chats: the result could only come after the handler that asks for it has ended. That the
+                result is not awaited cannot be seen; use `post`.
+            WrongLoop: no event loop runs here, or another one than the queue's.
+            TypeError, ValueError: ``chat_id`` is not hashable, ``deadline`` is no number above 0.
+        """
+        self._running_loop()
+        entry: Message[M, R] = Message()
+        entry.future = future = self._create_future()
+        self._take_in(entry, chat_id, message, deadline)
+        future.add_done_callback(entry, context=entry.context)
+        return future
+
+    async def post(self, chat_id: Hashable, message: M, *, deadline: float | None = None) -> None:
+        """Take a message in without a result; return when it is accepted.
+
+        Under the policy ``"wait"`` this waits for room. If it is cancelled, or raises, the message is not
+        handled, unless its handling has already begun when the cancellation arrives. It is not handled
+        before the first await of this coroutine either: nothing happens to a coroutine that is not awaited.
+
+        A handler that fails, and a deadline that passes after acceptance, are reported once to the loop's
+        exception handler (`loop.call_exception_handler`), which logs them by default.
+
+        A handler may post to its own chat: the message follows those already queued.
+
+        Args and errors are those of `enqueue`, without `ReentrantEnqueue`; `DeadlineExceeded` and
+        `QueueClosed` are also raised when they strike while waiting for room.
+        """
+        loop = self._running_loop()
+        entry: Posted[M, R] = Posted()
+        entry.future = entry.acceptance = None
+        self._take_in(entry, chat_id, message, deadline)
+        if entry.waiting:
+            entry.acceptance = loop.create_future()
+            try:
+                await entry.acceptance
+            except asyncio.CancelledError:
+                if not entry.gone:
+                    self._pool.withdraw(entry)
+                raise
+
+    def enqueue_threadsafe(
+        self, chat_id: Hashable, message: M, *, deadline: float | None = None
+    ) -> concurrent.futures.Future[R]:
+        """Take a message in from another thread and return the future of its handler's result.
+
+        The future is settled whatever happens, even when the loop is closed before the message reaches it
+        (`LoopEnded`). Cancelling it withdraws the message until its handling begins; after that ``cancel()``
+        returns False, as for a running call of an executor. Waiting for the result in the loop's own thread
+        would block the loop; use `enqueue` there.
+
+        Args are those of `enqueue`. Errors that depend on the queue's state (`QueueClosed`, `QueueFull`,
+        `ReentrantEnqueue`) may be raised by the future.
+
+        Raises:
+            QueueClosed: the queue is closing or closed.
+            WrongLoop: the queue has not been used in its loop yet, or that loop is closed.
+            TypeError, ValueError: ``deadline`` is no number above 0.
+        """
+        check_seconds("deadline", deadline)
+        loop = self._loop
+        if loop is None:
+            raise WrongLoop(
+                "The queue does not know its event loop yet. Enter it there first (`async with queue:`), "
+                "then enqueue from other threads."
+            )
+        if self._closed:
+            raise self._closed_error()
+        if deadline is None:
+            deadline = self._default_deadline
+        entry: FromThread[M, R] = FromThread()
+        entry.future = None
+        entry.gone = True  # not there yet
+        entry.answer = answer = concurrent.futures.Future()
+        until = None if deadline is None else loop.time() + deadline
+        try:
+            loop.call_soon_threadsafe(self._arrive, entry, chat_id, message, until)
+        except RuntimeError as error:
+            answer.cancel()
+            raise WrongLoop(
+                "The event loop of the queue is closed. A queue ends with its loop: make a new one in the new loop."
+            ) from error
+        # A weak reference: the thread's hold on the answer must not keep a message alive in a dead loop.
+        message_ref = weakref.ref(entry)
+
+        def withdraw(answer: concurrent.futures.Future[R]) -> None:
+            if answer.cancelled():
+                with suppress(RuntimeError):  # the loop is closed: nothing is left to withdraw from
+                    loop.call_soon_threadsafe(_withdraw, message_ref)
+
+        answer.add_done_callback(withdraw)
+        return answer
+
+    def _arrive(self, entry: FromThread[M, R], chat_id: Hashable, body: M, until: float | None) -> None:
+        if entry.answer.cancelled():
+            return
+        loop = self._running_loop()
+        try:
+            # Late or not, a deadline is still to be counted as such: so it is never below a whole tick.
+            self._take_in(entry, chat_id, body, None if until is None else max(until - loop.time(), 1e-9))
+        except (QueueError, TypeError) as error:
+            entry.fail(error)
+
+    def _take_in(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
+        if self._closed:
+            raise self._closed_error()
+        if deadline is None:
+            deadline = self._default_deadline
+        else:
+            check_seconds("deadline", deadline)
+        try:
+            chat = self._chats.get(chat_id)
+        except TypeError as error:
+            raise TypeError(
+                f"chat_id={chat_id!r} is not hashable. Identify a chat by a str, an int or a tuple of such."
+            ) from error
+        if chat is None:
+            chat = self._chats[chat_id] = Chat()
+            chat.chat_id = chat_id
+            chat.pool = self._pool
+        elif chat.worker is not None and not entry.posted and handled_around(chat):
+            raise ReentrantEnqueue(
+                f"A handler of chat {chat_id!r} enqueued to its own chat, directly or by way of other chats: "
+                "the result cannot come before that handler ends, so waiting for it would be a deadlock. "
+                "Use `await queue.post(...)` for a message whose result the handler does not need."
+            )
+        entry.chat = chat
+        entry.body = body
+        entry.context = copy_context()
+        entry.gone = entry.waiting = False
+        entry.timer = None
+        room = self._room
+        if not room.bounded or room.has_place(chat):
+            self._received += 1
+            room.admit(entry)
+        else:
+            self._find_room(entry, chat)
+        if deadline is not None and not entry.gone:
+            entry.timer = asyncio.get_running_loop().call_later(deadline, self._expire, entry, deadline)
+
+    def _find_room(self, entry: Message[M, R], chat: Chat[M, R]) -> None:
+        """Do with a message for which there is no room what the policy says."""
+        room = self._room
+        if room.policy == "drop_oldest":
+            self._received += 1
+            oldest = room.oldest_in_the_way(chat)
+            room.admit(entry)
+            if oldest is not None:
+                self._dropped += 1
+                self._pool.take_out(oldest)
+                oldest.fail(
+                    MessageDropped(
+                        f"A newer message took the room of this one, the oldest of chat {oldest.chat.chat_id!r}. "
+                        "Raise the bound, or choose the policy 'wait' or 'reject'."
+                    )
+                )
+        elif room.policy == "wait" and not inside_handler_of(self._pool):
+            self._received += 1
+            room.wait(entry)
+        else:
+            self._rejected += 1
+            self._pool.forget_if_idle(chat)
+            raise QueueFull(self._full_text(chat))
+
+    def _full_text(self, chat: Chat[M, R]) -> str:
+        room = self._room
+        fact = (
+            f"The queue is full: {chat.present} messages of chat {chat.chat_id!r} are queued "
+            f"(max_queued_per_chat={room.most_per_chat}), {room.queued} over all (max_queued={room.most}). "
+        )
+        if room.policy == "wait":
+            return fact + (
+                "The caller is a handler of this queue, and room may depend on its own end; so it does not wait. "
+                "Send from outside a handler, or raise the bound."
+            )
+        return fact + "Send later, raise the bound, or choose the policy 'wait' or 'drop_oldest'."
+
+    def _expire(self, message: Message[M, R], deadline: float) -> None:
+        message.timer = None
+        error = DeadlineExceeded(
+            f"The message of chat {message.chat.chat_id!r} was not handled within its deadline of {deadline:g} s. "
+            "Allow more time or find what held it up: get_memory_stats() shows queued messages and busy workers."
+        )
+        accepted = not message.waiting
+        if not message.gone:
+            self._pool.take_out(message)
+            message.fail(error)
+        elif not self._pool.call_off(message, error):
+            return
+        self._expired += 1
+        if message.posted and accepted:
+            self._pool.report("A posted message missed its deadline", message.chat, error)
+
+    # -- waiting and closing -----------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Wait until no message is queued, waiting for room or being handled; at once if there is none.
+
+        Raises:
+            CalledFromHandler: a handler of this queue would wait for itself.
+            WrongLoop: called in another event loop than the queue's.
+        """
+        loop = self._running_loop()
+        self._refuse_handlers("join")
+        if not self._chats:
+            return
+        idle = loop.create_future()
+        self._pool.idle.append(idle)
+        try:
+            await idle
+        finally:
+            if idle in self._pool.idle:
+                self._pool.idle.remove(idle)
+
+    async def aclose(self, mode: CloseMode = "drain", *, timeout: float | None = None) -> None:
+        """Close the queue and wait until nothing of it is left: no message, no task.
+
+        From the call on, new messages are refused with `QueueClosed`. With ``"drain"`` everything taken in
+        before is handled, those that wait for room included. With ``"cancel"``, or when draining takes
+        longer than the timeout, messages not begun are settled with `QueueClosed`, and so are those being
+        handled, whose handlers are cancelled.
+
+        It can be called again, also while another call is under way: ``aclose("cancel")`` cuts a draining
+        short. A cancelled call leaves the queue closed to new messages; what it waited for goes on.
+
+        Args:
+            mode: ``"drain"`` or ``"cancel"``.
+            timeout: seconds, first for draining and then, afresh, for cancelled handlers to end; None waits
+                for as long as it takes.
+
+        Raises:
+            CloseTimeout: every future is settled, but handlers that ignore their cancellation still run; the
+                text names their chats.
+            CalledFromHandler: a handler of this queue would wait for itself.
+            WrongLoop: called in another event loop than the queue's.
+            TypeError, ValueError: an argument is not of the kind described.
+        """
+        check_choice("mode", mode, get_args(CloseMode))
+        check_seconds("timeout", timeout, zero=True)
+        self._running_loop()
+        self._refuse_handlers("aclose")
+        self._closed = True
+        if mode == "cancel":
+            self._cancel_all()
+        elif not await _within(timeout, self.join()):
+            queued, handled = self._cancel_all()
+            _log.warning(
+                "The queue was not drained within %g s: gave up %d queued messages, cancelled %d handlers",
+                timeout,
+                queued,
+                handled,
+            )
+        if not await _within(timeout, self.join()):
+            stuck = [repr(each.chat.chat_id) for each in self._pool.workers if each.chat is not None]
+            raise CloseTimeout(
+                f"{len(stuck)} handlers still run after their cancellation, those of the chats "
+                f"{', '.join(stuck[:5])}{', ...' if len(stuck) > 5 else ''}. Every future is settled. "
+                "Look for an `except` or `finally` in the handler that swallows CancelledError or waits."
+            )
+        while self._pool.tasks:
+            await asyncio.wait(self._pool.tasks)
+
+    def _cancel_all(self) -> tuple[int, int]:
+        """Settle every message with `QueueClosed`; return how many were queued and how many handled."""
+        text = "The queue was closed before the message was handled. Close it with 'drain' to have all handled."
+        queued = self._pool.give_up(lambda: QueueClosed(text))
+        handled = [each.message for each in self._pool.workers if each.message is not None]
+        for message in handled:
+            self._pool.call_off(message, QueueClosed(text), count_as_cancelled=True)
+        return queued, len(handled)
+
+    async def __aenter__(self) -> Self:
+        self._running_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drain after an orderly end of the block; cancel after an exception."""
+        await self.aclose("drain" if kind is None else "cancel")
+
+    # -- looking on --------------------------------------------------------------------------------------
+
+    def get_memory_stats(self) -> MemoryStats:
+        """Return what the queue holds now; see `MemoryStats`. Cheap, and callable from any thread."""
+        pool, room = self._pool, self._room
+        processing = pending = overdue = 0
+        for worker in tuple(pool.workers):
+            # The message is read before the chat: another thread sees the worker move on in between.
+            handling = worker.message is not None
+            pending += handling
+            overdue += handling and worker.called_off > 0
+            processing += handling or worker.chat is not None
+        return MemoryStats(
+            total_chats=len(self._chats),
+            total_queued=room.queued,
+            processing=processing,
+            pending_promises=pending,
+            waiting=room.waiting,
+            ready=pool.ready.present,
+            workers=pool.live,
+            overdue=overdue,
+            received=self._received,
+            completed=pool.completed,
+            failed=pool.failed,
+            cancelled=pool.cancelled,
+            dropped=self._dropped,
+            expired=self._expired,
+            rejected=self._rejected,
+        )
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, which is the queue's from the first time on."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise WrongLoop(
+                "No event loop runs in this thread. Call the queue from a coroutine of its loop, "
+                "or use enqueue_threadsafe() from other threads."
+            ) from None
+        if loop is not self._loop:
+            if self._loop is not None:
+                raise WrongLoop(
+                    f"The queue belongs to {self._loop!r} and was called in {loop!r}. Make a queue for each event "
+                    "loop, or use enqueue_threadsafe() from the threads of other loops."
+                )
+            self._loop = self._pool.loop = loop
+            self._create_future = loop.create_future
+        return loop
+
+    def _refuse_handlers(self, method: str) -> None:
+        if inside_handler_of(self._pool):
+            raise CalledFromHandler(
+                f"{method}() was awaited in a handler of the queue, which would wait for itself. "
+                "Call it where the queue was made, after what sends messages."
+            )
+
+    @staticmethod
+    def _closed_error() -> QueueClosed:
+        return QueueClosed(
+            "The queue is closed or closing and takes no more messages. "
+            "Stop what sends them before aclose(), or make a new queue."
+        )
+
+
+def _withdraw(reference: weakref.ref[FromThread[Any, Any]]) -> None:
+    message = reference()
+    if message is not None and not message.gone:
+        message.chat.pool.withdraw(message)
+
+
+async def _within(timeout: float | None, wait: Coroutine[Any, Any, None]) -> bool:
+    """Await; return False if that took longer than the timeout."""
+    try:
+        async with asyncio.timeout(timeout):
+            await wait
+    except TimeoutError:
+        return False
+    return True
