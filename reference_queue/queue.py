@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import weakref
+from asyncio import get_running_loop
 from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
@@ -105,7 +106,7 @@ class MessageQueue(Generic[M, R]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._default_deadline = default_deadline
         self._closed = False
-        self._received = self._dropped = self._expired = self._rejected = 0
+        self._dropped = self._expired = self._rejected = 0
 
     def __repr__(self) -> str:
         stats = self.get_memory_stats()
@@ -146,11 +147,13 @@ class MessageQueue(Generic[M, R]):
             WrongLoop: no event loop runs here, or another one than the queue's.
             TypeError, ValueError: ``chat_id`` is not hashable, ``deadline`` is no number above 0.
         """
-        self._running_loop()
+        if get_running_loop() is not self._loop:
+            self._running_loop()
         entry: Message[M, R] = Message()
         entry.future = future = self._create_future()
+        entry.context = context = copy_context()
+        future.add_done_callback(entry, context=context)
         self._take_in(entry, chat_id, message, deadline)
-        future.add_done_callback(entry, context=entry.context)
         return future
 
     async def post(self, chat_id: Hashable, message: M, *, deadline: float | None = None) -> None:
@@ -171,6 +174,7 @@ class MessageQueue(Generic[M, R]):
         loop = self._running_loop()
         entry: Posted[M, R] = Posted()
         entry.future = entry.acceptance = None
+        entry.context = copy_context()
         self._take_in(entry, chat_id, message, deadline)
         if entry.waiting:
             entry.acceptance = loop.create_future()
@@ -237,6 +241,7 @@ class MessageQueue(Generic[M, R]):
         if entry.answer.cancelled():
             return
         loop = self._running_loop()
+        entry.context = copy_context()  # a copy of the thread's, which the loop has entered for this call
         try:
             # Late or not, a deadline is still to be counted as such: so it is never below a whole tick.
             self._take_in(entry, chat_id, body, None if until is None else max(until - loop.time(), 1e-9))
@@ -268,23 +273,25 @@ class MessageQueue(Generic[M, R]):
             )
         entry.chat = chat
         entry.body = body
-        entry.context = copy_context()
         entry.gone = entry.waiting = False
         entry.timer = None
         room = self._room
-        if not room.bounded or room.has_place(chat):
-            self._received += 1
+        if not room.bounded:
+            chat.append(entry)
+            room.queued += 1
+            if not chat.scheduled:
+                self._pool.schedule(chat)
+        elif room.has_place(chat):
             room.admit(entry)
         else:
             self._find_room(entry, chat)
         if deadline is not None and not entry.gone:
-            entry.timer = asyncio.get_running_loop().call_later(deadline, self._expire, entry, deadline)
+            entry.timer = get_running_loop().call_later(deadline, self._expire, entry, deadline)
 
     def _find_room(self, entry: Message[M, R], chat: Chat[M, R]) -> None:
         """Do with a message for which there is no room what the policy says."""
         room = self._room
         if room.policy == "drop_oldest":
-            self._received += 1
             oldest = room.oldest_in_the_way(chat)
             room.admit(entry)
             if oldest is not None:
@@ -297,7 +304,6 @@ class MessageQueue(Generic[M, R]):
                     )
                 )
         elif room.policy == "wait" and not inside_handler_of(self._pool):
-            self._received += 1
             room.wait(entry)
         else:
             self._rejected += 1
@@ -433,16 +439,18 @@ class MessageQueue(Generic[M, R]):
             pending += handling
             overdue += handling and worker.called_off > 0
             processing += handling or worker.chat is not None
+        ended = pool.completed + pool.failed + pool.cancelled + self._dropped + self._expired
+        queued, waiting = room.queued, room.waiting
         return MemoryStats(
             total_chats=len(self._chats),
-            total_queued=room.queued,
+            total_queued=queued,
             processing=processing,
             pending_promises=pending,
-            waiting=room.waiting,
+            waiting=waiting,
             ready=pool.ready.present,
             workers=pool.live,
             overdue=overdue,
-            received=self._received,
+            received=ended + queued + waiting + pending - overdue,
             completed=pool.completed,
             failed=pool.failed,
             cancelled=pool.cancelled,
@@ -456,7 +464,7 @@ class MessageQueue(Generic[M, R]):
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, which is the queue's from the first time on."""
         try:
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
         except RuntimeError:
             raise WrongLoop(
                 "No event loop runs in this thread. Call the queue from a coroutine of its loop, "

@@ -37,6 +37,9 @@ _OPAQUE = (
     complex,
 )
 
+_RUNNERS = ("_pytest.", "pluggy.", "pytest_asyncio.")
+"""A test runner's own objects (a `request` in a fixture's locals) lead to every test: what they reach, nobody holds."""
+
 
 class LiveFixture:
     """A fixture that is set up and not yet finalized.
@@ -80,7 +83,7 @@ def _held(roots: list[object], wanted: set[int]) -> list[int]:
         if isinstance(thing, asyncio.Future):
             if id(thing) in wanted:  # pyright: ignore[reportUnknownArgumentType] - a future of anything
                 found.append(id(thing))  # pyright: ignore[reportUnknownArgumentType]
-        elif thing is not None and not isinstance(thing, _OPAQUE):
+        elif thing is not None and not isinstance(thing, _OPAQUE) and not type(thing).__module__.startswith(_RUNNERS):
             todo.extend(_parts(thing))
     return found
 
