@@ -6,10 +6,10 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pytest
 
 _GENERATORS = (types.GeneratorType, types.AsyncGeneratorType)
 
@@ -22,10 +22,14 @@ def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) ->
         for generator in _generators(finalizer):
             frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
             kept += list(frame.f_locals.values()) if frame is not None else []
-    if fixturedef.scope == "class" and request.cls is not None:
-        kept += list(vars(request.cls).values())
-    if fixturedef.scope == "module" and fixturedef.argname.startswith(("_xunit", "_unittest")):
-        kept += list(vars(request.module).values())
+    holder: object = None
+    asked: Any = request
+    if fixturedef.scope == "class":
+        holder = asked.cls
+    elif fixturedef.scope == "module" and fixturedef.argname.startswith(("_xunit", "_unittest")):
+        holder = asked.module
+    if holder is not None:
+        kept += list(vars(holder).values())
     return kept
 
 

@@ -42,15 +42,17 @@ class Found:
 
 @dataclasses.dataclass(slots=True)
 class Letter:
-    """Attributes:
-    shown: Found, and shown in a report where it fails anything.
-    late: Found when its test was over: to be reported by itself.
-    defects: The plugin's own failures, in words.
+    """What one report, or the end of one process, has to tell.
+
+    Attributes:
+        shown: Found, and shown in a report where it fails anything.
+        late: Found when its test was over: to be reported by itself.
+        defects: The plugin's own failures, in words.
     """
 
-    shown: list[Found] = dataclasses.field(default_factory=list)
-    late: list[Found] = dataclasses.field(default_factory=list)
-    defects: list[str] = dataclasses.field(default_factory=list)
+    shown: list[Found] = dataclasses.field(default_factory=list[Found])
+    late: list[Found] = dataclasses.field(default_factory=list[Found])
+    defects: list[str] = dataclasses.field(default_factory=list[str])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, {} where there is nothing to say; `from_json` makes it again."""

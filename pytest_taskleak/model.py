@@ -86,7 +86,7 @@ class Origin:
 
     __slots__ = ("ancestors", "calls", "counted", "during", "late", "owner", "phase", "run", "settled")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - written once, in the hot path, where keywords cost
         self,
         run: object,
         owner: Owner | None,

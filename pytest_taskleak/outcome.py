@@ -69,14 +69,12 @@ def _raiser(place: Place) -> tuple[CodeType, str]:
 
 def represent(item: pytest.Item | None, leaks: Sequence[Leak], **show: Unpack[Show]) -> Any:
     """The long representation of a failure by leaks: the line to change as a traceback, then the details."""
-    excinfo = pytest.ExceptionInfo.from_exception(grafted(leaks))
+    error = grafted(leaks)
     text = details(leaks, **show)
-    if item is not None and excinfo.tb is not None:
-        shown: Any = item.repr_failure(excinfo)
-    elif excinfo.tb is not None:
-        shown = excinfo.getrepr(style="long")
-    else:
+    if error.__traceback__ is None:
         return f"{headline(leaks)}\n{text}"
+    excinfo = pytest.ExceptionInfo[TaskLeakError].from_exc_info((type(error), error, error.__traceback__))
+    shown: Any = item.repr_failure(excinfo) if item is not None else excinfo.getrepr(style="long")
     return with_section(shown, text)
 
 

@@ -33,7 +33,10 @@ class Places:
         here = str(Path(__file__).parent)
         self._library = tuple(
             f"{path}{os.sep}"
-            for path in {here, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
+            for path in {
+                here,
+                *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+            }
         )
         self._standard = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
         self._known: dict[str, bool] = {}

@@ -120,7 +120,7 @@ class _Reports:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     yield
-    config = session.config
+    config: Any = session.config
     letter = run.finish() if (run := config.stash.get(_RUN, None)) else Letter()
     if ledger := config.stash.get(_LEDGER, None):
         ledger.enter(letter)

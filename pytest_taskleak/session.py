@@ -20,11 +20,11 @@ from pytest_taskleak.places import Places
 from pytest_taskleak.report import details, headline
 
 if TYPE_CHECKING:
-    from pytest_taskleak.outcome import Show
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_taskleak.detector import Verdict
     from pytest_taskleak.model import Phase
+    from pytest_taskleak.outcome import Show
     from pytest_taskleak.settings import Options, Settings
 
 _CUT_SHORT = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
@@ -48,11 +48,11 @@ class Attempt:
     owner: Owner
     settings: Settings
     seen: int
-    owners: set[Owner] = dataclasses.field(default_factory=set)
-    ended_fixtures: set[Owner] = dataclasses.field(default_factory=set)
-    reports: dict[str, pytest.TestReport] = dataclasses.field(default_factory=dict)
-    logged: set[str] = dataclasses.field(default_factory=set)
-    verdicts: list[Verdict] = dataclasses.field(default_factory=list)
+    owners: set[Owner] = dataclasses.field(default_factory=set[Owner])
+    ended_fixtures: set[Owner] = dataclasses.field(default_factory=set[Owner])
+    reports: dict[str, pytest.TestReport] = dataclasses.field(default_factory=dict[str, pytest.TestReport])
+    logged: set[str] = dataclasses.field(default_factory=set[str])
+    verdicts: Sequence[Verdict] = ()
 
 
 class Run:
@@ -68,7 +68,10 @@ class Run:
         self._options = options
         self.show: Show = {"verbosity": config.get_verbosity(), "root": str(config.rootpath)}
         self._detector = Detector(
-            Places(config.rootpath), grace=options.run.grace, strict=options.run.strict, announce=self._announce
+            Places(config.rootpath),
+            grace=options.run.grace,
+            strict=options.run.strict,
+            announce=self._announce,
         )
         self._started = False
         self._holding = False
@@ -282,11 +285,9 @@ class Run:
             carry(teardown, Letter(shown=[Found(item.nodeid, attempt.owner.location, mode, wide)]))
         known = attempt.owners | attempt.ended_fixtures
         carry(teardown, self._late(verdict for verdict in attempt.verdicts if verdict.owner not in known))
-        attempt.verdicts = []
+        attempt.verdicts = ()
 
-    def _blame_test(
-        self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport, leaks: list[Leak]
-    ) -> None:
+    def _blame_test(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport, leaks: list[Leak]) -> None:
         """Show the leaks where they belong: with the failure that is there, else by failing the call."""
         reports = [*(report for when, report in attempt.reports.items() if when != "teardown"), teardown]
         failed = next((report for report in reports if report.failed), None)
@@ -321,7 +322,7 @@ class Run:
         """Say at once, past pytest's capture, what a loop waits for: it may wait for ever."""
         text = details(leaks, **self.show)
         lines = f"\ntaskleak: closing the loop of {leaks[0].nodeid} waits for this, perhaps for ever\n{text}\n"
-        capture = self._config.pluginmanager.getplugin("capturemanager")
+        capture: Any = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             sys.stderr.write(lines)
             sys.stderr.flush()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import math
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Mode = Literal["fail", "warn", "off"]
 MODES = get_args(Mode)
@@ -98,8 +99,8 @@ class Options:
             "cancel": config.getoption("--taskleak-cancel"),
         }
         ini = {
-            "mode": _ini(config, "taskleak", lambda value: _mode("ini value `taskleak`", value)),
-            "grace": _ini(config, "taskleak_grace", lambda value: _grace("ini value `taskleak_grace`", value)),
+            "mode": _ini(config, "taskleak", functools.partial(_mode, "ini value `taskleak`")),
+            "grace": _ini(config, "taskleak_grace", functools.partial(_grace, "ini value `taskleak_grace`")),
             "strict": _ini(config, "taskleak_strict", bool),
             "cancel": _ini(config, "taskleak_cancel", bool),
         }
@@ -116,7 +117,7 @@ class Options:
     @property
     def nowhere(self) -> bool:
         """Whether no marker can turn the search on: the command line says off."""
-        return self._line["mode"] == "off"
+        return bool(self._line["mode"] == "off")
 
     def of(self, item: pytest.Item) -> Settings:
         """The settings of one test.
@@ -150,6 +151,23 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
     where = f"{nodeid}: marker `taskleak`"
+    given = _arguments(mark, where)
+    reason = given.pop("reason", None)
+    if reason is not None and not (isinstance(reason, str) and reason.strip()):
+        raise pytest.UsageError(f"{where}: reason={reason!r} is not a sentence; give a string that says why")
+    if "expect" in given and reason is None:
+        raise pytest.UsageError(f"{where}: expect={given['expect']!r} needs a reason=... that says why it may stay")
+    readers: dict[str, Callable[[str, Any], object]] = {
+        "mode": _mode,
+        "grace": _grace,
+        "strict": functools.partial(_flag, name="strict"),
+        "cancel": functools.partial(_flag, name="cancel"),
+        "expect": _expect,
+    }
+    return {name: readers[name](where, value) for name, value in given.items()}
+
+
+def _arguments(mark: pytest.Mark, where: str) -> dict[str, Any]:
     if len(mark.args) > 1:
         raise pytest.UsageError(
             f"{where}: got {len(mark.args)} positional arguments {mark.args!r}; only the mode is positional"
@@ -162,26 +180,17 @@ def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
     given = dict(mark.kwargs) | ({"mode": mark.args[0]} if mark.args else {})
     if not given:
         raise pytest.UsageError(f"{where}: says nothing; valid are {', '.join(_ARGUMENTS)}")
-    given = {name: value for name, value in given.items() if value is not None}
-    reason = given.pop("reason", None)
-    if reason is not None and not (isinstance(reason, str) and reason.strip()):
-        raise pytest.UsageError(f"{where}: reason={reason!r} is not a sentence; give a string that says why")
-    if "mode" in given:
-        given["mode"] = _mode(where, given["mode"])
-    if "grace" in given:
-        given["grace"] = _grace(where, given["grace"])
-    for name in ("strict", "cancel"):
-        if name in given and not isinstance(given[name], bool):
-            raise pytest.UsageError(f"{where}: {name}={given[name]!r} is not valid; give True or False")
-    if "expect" in given:
-        given["expect"] = _expect(where, given["expect"])
-        if reason is None:
-            raise pytest.UsageError(f"{where}: expect={given['expect']!r} needs a reason=... that says why it may stay")
-    return given
+    return _given(given)
+
+
+def _flag(where: str, value: object, *, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise pytest.UsageError(f"{where}: {name}={value!r} is not valid; give True or False")
+    return value
 
 
 def _expect(where: str, value: object) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else value
+    names: Any = (value,) if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)):
         raise pytest.UsageError(f"{where}: expect={value!r} is not valid; give a task's name or a list of names")
     for name in cast("list[object]", names):
@@ -193,7 +202,7 @@ def _expect(where: str, value: object) -> tuple[str, ...]:
 def _mode(where: str, value: object) -> Mode:
     if value not in MODES:
         raise pytest.UsageError(f"{where}: {value!r} is not valid; valid are {', '.join(MODES)}")
-    return value
+    return cast("Mode", value)
 
 
 def _grace(where: str, value: object) -> float:
@@ -209,7 +218,7 @@ def _seconds(text: str) -> float:
         raise pytest.UsageError(f"--taskleak-grace: {text!r} is not a number; give seconds, 0 or more") from None
 
 
-def _ini(config: pytest.Config, name: str, read: Any) -> Any:
+def _ini(config: pytest.Config, name: str, read: Callable[[Any], object]) -> Any:
     try:
         return read(config.getini(name))
     except (TypeError, ValueError) as error:

@@ -73,7 +73,7 @@ def _inside(awaitable: object) -> object:
         return None
     for inner in gc.get_referents(awaitable):
         if any(getattr(inner, name, None) is not None for name, _ in _FRAMES):
-            return inner  # type: ignore[no-any-return]
+            return inner
     return None
 
 

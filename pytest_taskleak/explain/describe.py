@@ -13,7 +13,7 @@ from pytest_taskleak.model import Leak, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import CodeType, FrameType
+    from types import CodeType, FrameType, TracebackType
 
     from pytest_taskleak.model import Call, Kind, Origin, Place
     from pytest_taskleak.places import Places
@@ -109,7 +109,7 @@ class Found:
     grace: float = 0.0
 
 
-def describe(  # noqa: PLR0913 - a leak is told from six sides, and each is one argument
+def describe(  # noqa: PLR0913, PLR0917 - a leak is told from six sides, and each is one argument
     task: asyncio.Task[Any],
     origin: Origin | None,
     owner: Owner | None,
@@ -142,14 +142,19 @@ def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException 
     words = portrait(task, places)[0]
     if error is None:
         settled = "collected as garbage before it was done"
-        text = (f"destroyed while pending, {words.wait.verdict}", words.wait.detail, HINTS["destroyed"], settled)
+        text = (
+            f"destroyed while pending, {words.wait.verdict}",
+            words.wait.detail,
+            HINTS["destroyed"],
+            settled,
+        )
         return _leak("destroyed", task, origin, origin.owner, places, words, text)
     raised = str(error).splitlines()
     what = type(error).__qualname__ + (f": {raised[0]}" if raised else "")
     text = ("its exception was never retrieved", what, HINTS["handler"], "it had ended")
     if error.__traceback__ is not None:
         stands: list[Call] = []
-        trace = error.__traceback__
+        trace: TracebackType | None = error.__traceback__
         while trace is not None:
             stands.append((trace.tb_frame.f_code, trace.tb_lasti))
             trace = trace.tb_next
@@ -157,9 +162,7 @@ def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException 
     return _leak("lost-exception", task, origin, origin.owner, places, words, text)
 
 
-def describe_running(
-    thread: str, owner: Owner, phase: str, calls: tuple[Call, ...], places: Places
-) -> Leak:
+def describe_running(thread: str, owner: Owner, phase: str, calls: tuple[Call, ...], places: Places) -> Leak:
     """Say that a loop still runs in a thread whose owner has ended."""
     return Leak(
         kind="running-loop",
@@ -180,7 +183,7 @@ def describe_running(
     )
 
 
-def _leak(  # noqa: PLR0913 - as above
+def _leak(  # noqa: PLR0913, PLR0917 - as above
     kind: Kind,
     task: asyncio.Task[Any],
     origin: Origin | None,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Locals = Mapping[str, Any]
+    Describe = Callable[[Locals, asyncio.AbstractEventLoop, "Wait"], "Wait"]
 
 
 class Wait(NamedTuple):
@@ -47,7 +48,7 @@ HINTS = {
 }
 
 
-def _queue(verb: str, hint: str) -> Callable[[Locals, asyncio.AbstractEventLoop, Wait], Wait]:
+def _queue(verb: str, hint: str) -> Describe:
     def describe(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
         queue: asyncio.Queue[Any] = local["self"]
         details = {
@@ -68,7 +69,7 @@ def _sleep(local: Locals, loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait
     return Wait(f"sleeps until +{handle.when() - loop.time():.0f} s", "", HINTS["sleep"])
 
 
-def _plain(name: str, detail: str = "", hint: str = "wait") -> Callable[..., Wait]:
+def _plain(name: str, detail: str = "", hint: str = "wait") -> Describe:
     wait = Wait(f"waits on `{name}`", detail, HINTS[hint])
     return lambda _local, _loop, _inner: wait
 
@@ -86,12 +87,12 @@ def _socket(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wa
     return Wait(f"waits for fd {sock.fileno()}" if sock is not None else "waits for a socket", "", HINTS["stream"])
 
 
-def _around(name: str) -> Callable[[Locals, asyncio.AbstractEventLoop, Wait], Wait]:
+def _around(name: str) -> Describe:
     """A call that waits for something else, in which the something is the news."""
     return lambda _local, _loop, inner: inner._replace(detail=inner.detail or f"inside `{name}`")
 
 
-WAITS: dict[str, Callable[[Locals, asyncio.AbstractEventLoop, Wait], Wait]] = {
+WAITS: dict[str, Describe] = {
     "sleep": _sleep,
     "__sleep0": lambda _local, _loop, _inner: Wait("spins", "it is ready at every turn of the loop", HINTS["spins"]),
     "Queue.get": _queue("get", HINTS["get"]),
@@ -119,7 +120,7 @@ WAITS: dict[str, Callable[[Locals, asyncio.AbstractEventLoop, Wait], Wait]] = {
 """By qualified name of asyncio's coroutine."""
 
 
-def of_future(task: asyncio.Task[Any], future: asyncio.Future[Any] | None) -> Wait:
+def of_future(task: asyncio.Task[Any], future: asyncio.Future[Any] | None) -> Wait:  # noqa: PLR0911 - a case each
     """Describe a wait for a bare future: a task, a gather, a shield, a thread's result, or nobody knows what."""
     if future is None:
         cancelling = task.cancelling() if hasattr(task, "cancelling") else 0
@@ -129,8 +130,8 @@ def of_future(task: asyncio.Task[Any], future: asyncio.Future[Any] | None) -> Wa
     if isinstance(future, asyncio.Task):
         name = getattr(future.get_coro(), "__qualname__", "a task")
         return Wait(f"waits for the task `{name}`", "", HINTS["task"])
-    children = getattr(future, "_children", None)
-    if isinstance(children, list):
+    children: list[asyncio.Future[Any]] | None = getattr(future, "_children", None)
+    if children is not None:
         alive = sum(not child.done() for child in children)
         return Wait("waits on `gather`", f"{alive} of {len(children)} go on", HINTS["gather"])
     names = {

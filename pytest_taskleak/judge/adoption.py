@@ -6,7 +6,7 @@ import asyncio
 import types
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +36,9 @@ _OPAQUE = (
     float,
     complex,
 )
+
+_DICT = dict[object, object]
+_CONTAINERS = (list, tuple, set, frozenset, deque)
 
 _RUNNERS = ("_pytest.", "pluggy.", "pytest_asyncio.")
 """A test runner's own objects (a `request` in a fixture's locals) lead to every test: what they reach, nobody holds."""
@@ -80,9 +83,8 @@ def _held(roots: list[object], wanted: set[int]) -> list[int]:
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        if isinstance(thing, asyncio.Future):
-            if id(thing) in wanted:  # pyright: ignore[reportUnknownArgumentType] - a future of anything
-                found.append(id(thing))  # pyright: ignore[reportUnknownArgumentType]
+        if id(thing) in wanted:
+            found.append(id(thing))
         elif thing is not None and not isinstance(thing, _OPAQUE) and not type(thing).__module__.startswith(_RUNNERS):
             todo.extend(_parts(thing))
     return found
@@ -91,17 +93,18 @@ def _held(roots: list[object], wanted: set[int]) -> list[int]:
 def _parts(thing: Any) -> Iterator[object]:
     """Plain data only: no property, no `__getattr__` and no iterator of the user's is called."""
     if isinstance(thing, dict):
-        yield from list(dict.keys(thing))
-        yield from list(dict.values(thing))
-    elif isinstance(thing, (list, tuple, set, frozenset, deque)):
-        yield from tuple(thing) if type(thing).__module__ in ("builtins", "collections") else ()
+        mapping = cast("dict[object, object]", thing)
+        yield from list(_DICT.keys(mapping))
+        yield from list(_DICT.values(mapping))
+    elif isinstance(thing, _CONTAINERS) and type(cast("object", thing)).__module__ in ("builtins", "collections"):
+        yield from tuple(cast("Iterable[object]", thing))
     try:
-        attributes = object.__getattribute__(thing, "__dict__")
+        attributes: object = object.__getattribute__(cast("object", thing), "__dict__")
     except AttributeError:
         attributes = None
     if isinstance(attributes, dict):
-        yield from list(attributes.values())
-    for cls in type(thing).__mro__:
+        yield from list(cast("dict[str, object]", attributes).values())
+    for cls in type(cast("object", thing)).__mro__:
         for member in vars(cls).values():
             if isinstance(member, types.MemberDescriptorType):
                 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from pytest_taskleak.model import Origin, Owner
@@ -99,19 +99,21 @@ def _state(thing: object) -> object:
     if isinstance(thing, asyncio.Event):
         return thing.is_set()
     if isinstance(thing, asyncio.Queue):
-        return thing.qsize(), getattr(thing, "_is_shutdown", False)
+        queue = cast("asyncio.Queue[object]", thing)
+        return queue.qsize(), getattr(queue, "_is_shutdown", False)
     try:
-        values = vars(thing)
+        values: dict[str, object] = vars(thing)
     except TypeError:
         return None
     return {name: _value(value) for name, value in values.items()}
 
 
 def _value(value: object) -> object:
-    if isinstance(value, (asyncio.Event, asyncio.Queue)):
-        return id(value), _state(value)
     if isinstance(value, _PLAIN):
         return value
+    key = id(value)
+    if isinstance(value, (asyncio.Event, asyncio.Queue)):
+        return key, _state(cast("object", value))
     if isinstance(value, (list, dict, set, deque)):
-        return id(value), len(value)  # pyright: ignore[reportUnknownArgumentType] - a user's container
-    return id(value)
+        return key, len(cast("list[object]", value))
+    return key

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from pytest_taskleak.model import Call
 
+_frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+# `inspect.currentframe` would add a call to each task that is made
+
 _ATTRIBUTE = "_taskleak"
 """The attribute of a Task or a Thread that carries its origin: it must die with it, and cost next to nothing."""
-
-
 
 
 class Listener(Protocol):
@@ -238,7 +239,7 @@ class Watcher:
             origin = token = task = None
             try:
                 coro = args[0] if args else kwargs.get("coro")
-                origin = self._describe(loop, coro, sys._getframe(1))  # noqa: SLF001 - the documented way to a frame
+                origin = self._describe(loop, coro, _frame(1))
                 context: contextvars.Context | None = kwargs.get("context")
                 if context is None:
                     if self._owner.get() is not origin.owner:
@@ -363,7 +364,7 @@ class Watcher:
             try:
                 running = asyncio._get_running_loop()  # noqa: SLF001 - as above
                 _, parent = self._parent(running)
-                calls = capture(sys._getframe(1), self._own)  # noqa: SLF001 - as above
+                calls = capture(_frame(1), self._own)
                 origin = ThreadOrigin(self, self._owner_now(parent, running), self.phase, calls)
                 setattr(thread, _ATTRIBUTE, origin)
             except Exception as error:  # noqa: BLE001 - the thread must start

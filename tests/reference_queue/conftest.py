@@ -1,0 +1,106 @@
+"""What the tests of the queue share: a handler that follows a script, a clock that is set by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+import pytest
+
+
+class Script:
+    """A handler that notes what happens and holds the messages it is told to hold.
+
+    A message is a string whose first letter is its chat. Its result is the message in capitals.
+    """
+
+    def __init__(self):
+        self.events = []
+        self.running = defaultdict(int)
+        self.most_of_a_chat = 0
+        self.most = 0
+        self.swallow = set()
+        self._gates = {}
+        self._begun = {}
+
+    async def __call__(self, message):
+        chat = message[0]
+        self.events.append(f"{message} begins")
+        self.running[chat] += 1
+        self.most_of_a_chat = max(self.most_of_a_chat, self.running[chat])
+        self.most = max(self.most, sum(self.running.values()))
+        self.begun(message).set_result(None)
+        try:
+            while message in self._gates:
+                try:
+                    return await asyncio.shield(self._gates[message])
+                except asyncio.CancelledError:
+                    self.events.append(f"{message} cancelled")
+                    if message not in self.swallow:
+                        raise
+            return message.upper()
+        finally:
+            self.running[chat] -= 1
+            self.events.append(f"{message} ends")
+
+    def hold(self, *messages):
+        for message in messages:
+            self._gates[message] = asyncio.get_running_loop().create_future()
+
+    def begun(self, message):
+        """The future that is done when the handling of the message begins."""
+        return self._begun.setdefault(message, asyncio.get_running_loop().create_future())
+
+    def release(self, *messages, error=None):
+        for message in messages:
+            gate = self._gates[message]
+            if error is None:
+                gate.set_result(message.upper())
+            else:
+                gate.set_exception(error)
+
+    @property
+    def order(self):
+        """The messages whose handling has begun, in order."""
+        return [event.split()[0] for event in self.events if event.endswith("begins")]
+
+
+@pytest.fixture
+def script():
+    return Script()
+
+
+@pytest.fixture
+def ticks():
+    """Let the loop go round so often that everything that can happen without time passing has happened."""
+
+    async def ticks(rounds=20):
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+
+    return ticks
+
+
+class Clock:
+    def __init__(self, loop):
+        self.now = loop.time()
+        loop.time = lambda: self.now
+
+    async def advance(self, seconds):
+        self.now += seconds
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def clock():
+    """Time that passes for the loop only when the test says so."""
+    return Clock(asyncio.get_running_loop())
+
+
+@pytest.fixture
+async def complaints():
+    """What the loop's exception handler was told."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    return told
