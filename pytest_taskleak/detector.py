@@ -76,6 +76,7 @@ class Detector:
 
     def start(self) -> None:
         """Begin to record; harmless when repeated."""
+        self.watcher.users = max(self.watcher.users, 1)
         self.watcher.start()
 
     def stop(self) -> None:
@@ -125,7 +126,7 @@ class Detector:
         origin.settled = True
         leak = explain.describe_lost(task, origin, error, self._places)  # pyright: ignore[reportUnknownArgumentType]
         with self._lock:
-            self._lost.append(Verdict(origin.owner, leak))
+            self._lost.append(Verdict(origin.owner.outer or origin.owner, leak))
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the detector's own."""

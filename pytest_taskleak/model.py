@@ -15,7 +15,15 @@ Kind = Literal["pending", "destroyed", "lost-exception", "running-loop"]
 
 
 class TaskLeakError(AssertionError):
-    """Work outlived the test, fixture or block that started it."""
+    """Work outlived the test, fixture or block that started it.
+
+    Its traceback ends at the line that made the first leaked task.
+
+    Attributes:
+        leaks: What was found, in words.
+    """
+
+    leaks: tuple[Leak, ...] = ()
 
     __module__ = "pytest_taskleak"  # the name that it is imported by, and that reports show
 
@@ -35,9 +43,10 @@ class Owner:
         interrupted: Whether it was cut short (KeyboardInterrupt, `pytest.exit`), so that what it left is no fault.
         blamed: Whether a leak of it was reported, so that what its leaked tasks start later is not news.
         location: The test's file, line (from 0) and domain, as pytest's reports carry them.
+        outer: For a block, the owner that it is a part of, where there is one.
     """
 
-    __slots__ = ("blamed", "ended", "interrupted", "kind", "location", "name", "nodeid", "scope")
+    __slots__ = ("blamed", "ended", "interrupted", "kind", "location", "name", "nodeid", "outer", "scope")
 
     def __init__(
         self,
@@ -55,6 +64,7 @@ class Owner:
         self.interrupted = False
         self.blamed = False
         self.location = location
+        self.outer: Owner | None = None
 
     @property
     def of_test(self) -> bool:

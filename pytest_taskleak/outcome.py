@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import linecache
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 
-from pytest_taskleak.model import Leak, Place, TaskLeakError
-from pytest_taskleak.report import details, headline
+from pytest_taskleak.model import Leak, TaskLeakError
+from pytest_taskleak.report import details, grafted, headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import CodeType
 
     from typing_extensions import Unpack
-
-_CONTEXT = 3
-"""Lines of source shown above the line to change: pytest would show its whole function."""
 
 SECTION = "taskleak"
 
@@ -27,44 +22,6 @@ class Show(TypedDict):
 
     verbosity: int
     root: str
-
-
-def grafted(leaks: Sequence[Leak]) -> TaskLeakError:
-    """An error whose traceback ends at the line that made the first leaked task.
-
-    pytest, annotations and editors show the line where an error was raised. The line to change is another one; a
-    function compiled with its file name and line number raises the error there (the technique is jinja2's, which
-    lets template errors point into the template).
-    """
-    error = TaskLeakError(headline(leaks))
-    place = leaks[0].line_to_change
-    if place is None:
-        return error
-    code, name = _raiser(place)
-    try:
-        exec(code, {name: error, "__name__": place.function})  # noqa: S102 - the code is `raise error`
-    except TaskLeakError as raised:
-        trace = raised.__traceback__
-        return raised.with_traceback(trace.tb_next if trace is not None else None)
-    raise AssertionError("a compiled `raise` did not raise")  # pragma: no cover
-
-
-def _raiser(place: Place) -> tuple[CodeType, str]:
-    """Code that raises at `place`, and the name it raises: as wide as the expression, so that carets fit it."""
-    source = linecache.getline(place.path, place.line).rstrip()
-    column, end = place.column, place.end_column
-    if column is None or end is None:
-        column, end = len(source) - len(source.lstrip()), len(source)
-    indent = " " * max(column, 1)
-    name = "e" * max(1, end - len(indent) - len("raise "))
-    if place.line == 1:
-        return compile(f"raise {name}", place.path, "exec"), name
-    # pytest shows the source from the code's first line on.
-    first = max(1, min(place.first_line, place.line - 1), place.line - _CONTEXT)
-    text = "\n" * (first - 1) + "def f():" + "\n" * (place.line - first) + f"{indent}raise {name}"
-    module = compile(text, place.path, "exec")
-    code = next(const for const in module.co_consts if isinstance(const, type(module)))
-    return code.replace(co_name=place.function.rsplit(".", 1)[-1]), name
 
 
 def represent(item: pytest.Item | None, leaks: Sequence[Leak], **show: Unpack[Show]) -> Any:

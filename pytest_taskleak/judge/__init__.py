@@ -3,11 +3,12 @@
 from pytest_taskleak.judge.adoption import Adoptions, LiveFixture, holders
 from pytest_taskleak.judge.pending import cancel_requested, pending_tasks
 from pytest_taskleak.judge.rules import BUILT_IN, Rule, carries, ignored_by
-from pytest_taskleak.judge.settle import settle
+from pytest_taskleak.judge.settle import TURNS, settle
 from pytest_taskleak.judge.suspect import Suspect
 
 __all__ = [
     "BUILT_IN",
+    "TURNS",
     "Adoptions",
     "LiveFixture",
     "Rule",

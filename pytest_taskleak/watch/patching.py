@@ -34,7 +34,7 @@ class Patch:
         self._before = vars(self._cls).get(name, _ABSENT)
         present = getattr(self._cls, name)
         self._original = getattr(present, ORIGINAL, present)
-        self._wrapper = functools.wraps(self._original)(make(self._original, self))
+        self._wrapper = functools.update_wrapper(make(self._original, self), self._original)
         # The wrapper of a run inside this one looks there for what to call.
         setattr(self._wrapper, ORIGINAL, self._original)
         setattr(self._cls, name, self._wrapper)

@@ -26,16 +26,20 @@ _ATTRIBUTE = "_taskleak"
 """The attribute of a Task or a Thread that carries its origin: it must die with it, and cost next to nothing."""
 
 
+_RECORDER = "taskleak_recorder"
+"""The attribute of the wrapped `create_task` that leads to the recorder."""
+
+
 class Listener(Protocol):
     """Whoever decides: it is told, and asked nothing."""
 
-    def closing(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None] | None:
+    def closing(self, loop: asyncio.AbstractEventLoop, /) -> Callable[[], None] | None:
         """Hear that a loop is about to be swept or closed; what is returned is called when that is over."""
 
-    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
         """Hear what a loop's exception handler is about to hear."""
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, /) -> None:
         """Hear of a defect of the recorder's own, which was contained."""
 
 
@@ -88,6 +92,8 @@ class Watcher:
     Attributes:
         current: The owner that the runner is busy with, None between tests.
         phase: The phase it is in.
+        listener: Whom it tells.
+        users: How many rely on it; whoever leaves last calls `stop`.
         tasks_seen: How many tasks were recorded, so that a listener can tell whether a test made any.
     """
 
@@ -102,7 +108,8 @@ class Watcher:
         self.current: Owner | None = None
         self.phase = ""
         self.tasks_seen = 0
-        self._listener = listener
+        self.users = 0
+        self.listener = listener
         self._carries = carries
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
@@ -111,6 +118,12 @@ class Watcher:
         self._patched: set[type] = set()
         self._closing: set[int] = set()
         self._main = threading.main_thread().ident
+
+    @staticmethod
+    def active() -> Watcher | None:
+        """The recorder that sees the tasks that are made just now, None where none does."""
+        recorder = getattr(asyncio.BaseEventLoop.create_task, _RECORDER, None)
+        return recorder if isinstance(recorder, Watcher) else None
 
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
@@ -167,6 +180,23 @@ class Watcher:
             else:
                 known.append(record)
         return known
+
+    def lend(self, task: asyncio.Task[Any] | None, owner: Owner | None) -> Owner | None:
+        """Make `owner` the one on whose behalf a task, and the present context, work; `lend` again to take it back.
+
+        Returns:
+            On whose behalf they worked before.
+        """
+        before = self._owner.get()
+        self._owner.set(owner)
+        if task is None:
+            return before
+        origin = origin_of(task)
+        if origin is None or origin.run is not self:
+            setattr(task, _ATTRIBUTE, Origin(self, owner, self.phase, (), ()))
+            return before
+        before, origin.owner = origin.owner, owner
+        return before
 
     def origin(self, task: asyncio.Task[Any]) -> Origin | None:
         """What was recorded of a task; for one made past `create_task`, what its context tells (3.12+)."""
@@ -247,7 +277,7 @@ class Watcher:
                 elif context.get(self._owner) is not origin.owner:
                     self._set_in(context, origin.owner)
             except Exception as error:  # noqa: BLE001 - the user's task must be made whatever befalls the recorder
-                self._listener.failed(error)
+                self.listener.failed(error)
             try:
                 task = original(loop, *args, **kwargs)
                 if origin is not None:
@@ -259,6 +289,7 @@ class Watcher:
                 # An exception's traceback would keep the task through this frame.
                 del task
 
+        setattr(create_task, _RECORDER, self)
         return create_task
 
     def _describe(self, loop: asyncio.AbstractEventLoop, coro: object, frame: FrameType) -> Origin:
@@ -292,7 +323,7 @@ class Watcher:
                 del trace[-1]  # debug mode shows the user's own line last, as it does without the recorder
         except Exception as error:  # noqa: BLE001 - a user's task type may refuse, or its attributes misbehave
             if not isinstance(error, AttributeError):
-                self._listener.failed(error)
+                self.listener.failed(error)
 
     def _runner_close(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def close(runner: asyncio.Runner, /) -> None:
@@ -327,9 +358,9 @@ class Watcher:
         try:
             try:
                 if not loop.is_closed() and not loop.is_running():
-                    after = self._listener.closing(loop)
+                    after = self.listener.closing(loop)
             except Exception as error:  # noqa: BLE001 - closing goes on whatever befalls the look
-                self._listener.failed(error)
+                self.listener.failed(error)
             finally:
                 close()
         finally:
@@ -338,7 +369,7 @@ class Watcher:
                 if after is not None:
                     after()
             except Exception as error:  # noqa: BLE001 - as above
-                self._listener.failed(error)
+                self.listener.failed(error)
 
     def _call_exception_handler(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def call_exception_handler(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> None:
@@ -348,9 +379,9 @@ class Watcher:
                 return
             try:
                 context: dict[str, Any] = args[0] if args else kwargs["context"]
-                self._listener.complained(loop, context)
+                self.listener.complained(loop, context)
             except Exception as error:  # noqa: BLE001 - the loop's own handling goes on
-                self._listener.failed(error)
+                self.listener.failed(error)
             original(loop, *args, **kwargs)
 
         return call_exception_handler
@@ -368,7 +399,7 @@ class Watcher:
                 origin = ThreadOrigin(self, self._owner_now(parent, running), self.phase, calls)
                 setattr(thread, _ATTRIBUTE, origin)
             except Exception as error:  # noqa: BLE001 - the thread must start
-                self._listener.failed(error)
+                self.listener.failed(error)
             original(thread)
 
         return start
