@@ -159,8 +159,7 @@ class Detector:
                 self._suspects += self._judged(loop, kept)
             if test is not None:
                 self._piles(loop, tasks, test)
-            if not tasks:
-                self._running_thread(record)
+            self._running_thread(record, idle=not tasks)
 
     def verdicts(self) -> list[Verdict]:
         """Judge every suspect, once and for all, and let go of it."""
@@ -298,8 +297,8 @@ class Detector:
             suspect.owner, suspect.piled_up, suspect.piled_with = test, tuple(tests), owner
             self._suspects += self._judged(loop, [suspect])
 
-    def _running_thread(self, record: LoopRecord) -> None:
-        """A loop without tasks that still runs in a thread whose owner has ended."""
+    def _running_thread(self, record: LoopRecord, *, idle: bool) -> None:
+        """A loop that still runs in a thread whose owner has ended; where it has tasks, they tell it all."""
         loop, thread = record.loop, record.thread
         if loop is None or thread is None or not loop.is_running() or not thread.is_alive():
             return
@@ -310,6 +309,8 @@ class Detector:
         if not self.strict and (first is None or not self._places.own(first.co_filename)):
             return  # a library's loop for the life of the process
         origin.settled = True
+        if not idle:
+            return
         leak = explain.describe_running(thread.name, origin.owner, origin.phase, origin.calls, self._places)
         self._lost.append(Verdict(origin.owner, leak))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,19 +33,17 @@ class Ledger:
     def enter(self, letter: Letter) -> None:
         """Enter what was found, and report by itself what was found late."""
         for found in letter.shown:
-            self._keep(found)
+            # The last attempt at a test counts, as everywhere in a report.
+            self._found[_key(found)] = found
         for found in letter.late:
-            self._keep(found)
+            known = self._found.get(_key(found))
+            leaks = [*known.leaks, *found.leaks] if known is not None else found.leaks
+            self._found[_key(found)] = dataclasses.replace(found, leaks=leaks)
             if found.mode == "fail":
                 late = outcome.late_report(found.leaks, found.location, **self._show)
                 self._config.hook.pytest_runtest_logreport(report=late)
         for defect in letter.defects:
             self._defects[defect] = self._defects.get(defect, 0) + 1
-
-    def _keep(self, found: Found) -> None:
-        owner = found.leaks[0].owner_kind + found.leaks[0].owner
-        # The last attempt at a test counts, as everywhere in a report.
-        self._found[found.nodeid, owner] = found
 
     def settle_exit(self, session: pytest.Session) -> None:
         """A leak that no report could carry still fails the run."""
@@ -67,3 +66,7 @@ class Ledger:
             terminal.line("No outcome was changed by it. Please report it, with this:")
             for defect, times in self._defects.items():
                 terminal.line(f"{defect.rstrip()}\n({times} ×)" if times > 1 else defect.rstrip())
+
+
+def _key(found: Found) -> tuple[str, str]:
+    return found.nodeid, found.leaks[0].owner_kind + found.leaks[0].owner

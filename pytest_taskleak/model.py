@@ -182,14 +182,13 @@ class Leak:
 
     @property
     def line_to_change(self) -> Place | None:
-        """The line that made the task: the innermost one that is the project's own, else the innermost.
+        """The line that made the task: the innermost one that is the project's own.
 
-        Where the task was made past the recorder, the outermost line at which it waits: its coroutine's.
+        Where no such line made it (a callback of the loop did, or nobody saw), the line of the project's own at
+        which it waits; else whatever is known.
         """
-        own = next((place for place in self.created if place.own), None)
-        if own or self.created:
-            return own or self.created[0]
-        return next(iter(self.waits), None)
+        places = (*self.created, *self.waits)
+        return next((place for place in places if place.own), places[0] if places else None)
 
     @property
     def in_library(self) -> bool:

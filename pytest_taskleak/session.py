@@ -37,7 +37,7 @@ class Attempt:
     Attributes:
         owner: The attempt as an owner; another attempt at the same test is another owner.
         settings: How it is judged.
-        seen: How many tasks the run had recorded when it began.
+        seen: How much the run had recorded when it began.
         owners: The attempt and the fixtures made for it alone.
         ended_fixtures: The wider fixtures that ended with it.
         reports: Its reports so far.
@@ -113,7 +113,7 @@ class Run:
             return
         self._started = True
         owner = Owner("test", item.nodeid, item.name, location=item.location)
-        self._attempt = Attempt(owner, settings, self._detector.watcher.tasks_seen, {owner})
+        self._attempt = Attempt(owner, settings, self._detector.watcher.seen, {owner})
         self._detector.grace, self._detector.strict = settings.grace, settings.strict
         self._detector.test = owner
 
@@ -128,10 +128,15 @@ class Run:
         attempt = self._attempt
         if attempt is None:
             return
-        if self._holding and (phase != "teardown" or self._detector.watcher.tasks_seen == attempt.seen):
+        if self._holding and (phase != "teardown" or not self._may_leak(attempt)):
             self._hand_out(item)
         self._detector.start()  # the modules of this test may have imported another kind of loop
         self._detector.watcher.enter(attempt.owner, phase)
+
+    def _may_leak(self, attempt: Attempt) -> bool:
+        """Whether the test started anything, or could have had an open loop start it."""
+        watcher = self._detector.watcher
+        return watcher.seen != attempt.seen or bool(watcher.loops())
 
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
         """A phase of the test is over, one way or the other."""

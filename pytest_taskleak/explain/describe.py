@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pytest_taskleak.places import Places
 
 _GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+")
+_MAKERS = ("gather", "shield")
+"""asyncio's calls that make a task which is mended elsewhere than where it waits."""
+
 _UNKNOWN = Owner("block", "", "unknown")
 
 
@@ -120,6 +123,8 @@ def describe(  # noqa: PLR0913, PLR0917 - a leak is told from six sides, and eac
     """Say what is wrong with a pending task that outlived its owner."""
     wait = words.wait
     verdict, detail, hint = wait
+    maker = next((code.co_name for code, _ in origin.calls if code.co_name in _MAKERS), "") if origin else ""
+    hint = HINTS.get(maker, hint)
     if found.swallows:
         verdict, hint = f"swallows cancellation, {verdict}", HINTS["swallows"]
     elif found.ended_in_grace:
@@ -169,7 +174,7 @@ def describe_running(thread: str, owner: Owner, phase: str, calls: tuple[Call, .
         task=thread,
         coroutine="an event loop",
         verdict="runs on in its thread",
-        detail=f"thread {thread!r}",
+        detail="",
         hint=HINTS["running"],
         settled="still running after its owner ended",
         waits=(),

@@ -62,10 +62,9 @@ def _queue(verb: str, hint: str) -> Describe:
 
 
 def _sleep(local: Locals, loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
-    handle = local.get("h")
-    if not isinstance(handle, asyncio.TimerHandle) and not hasattr(handle, "when"):
-        return Wait("sleeps", "", HINTS["sleep"])
-    assert handle is not None  # noqa: S101 - it has `when`
+    handle: asyncio.TimerHandle | None = local.get("h")
+    if handle is None:
+        return Wait("spins", "it is ready at every turn of the loop", HINTS["spins"])
     return Wait(f"sleeps until +{handle.when() - loop.time():.0f} s", "", HINTS["sleep"])
 
 
@@ -94,7 +93,6 @@ def _around(name: str) -> Describe:
 
 WAITS: dict[str, Describe] = {
     "sleep": _sleep,
-    "__sleep0": lambda _local, _loop, _inner: Wait("spins", "it is ready at every turn of the loop", HINTS["spins"]),
     "Queue.get": _queue("get", HINTS["get"]),
     "Queue.put": _queue("put", HINTS["wait"]),
     "Queue.join": _queue("join", HINTS["wait"]),

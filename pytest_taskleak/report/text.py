@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import linecache
 import os
+import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_taskleak.model import Leak, Place
+
+_WIDTH = 79
+"""Columns for sentences; paths and source lines are as long as they are."""
 
 _XUNIT = {
     "_xunit_setup_module_fixture_": "setup_module/teardown_module",
@@ -88,7 +91,8 @@ def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
         _one(leak, count, f"{number}. " if numbered else "", verbosity, root)
         for number, (leak, count) in enumerate(groups, 1)
     )
-    return "\n\n".join(parts)
+    heading = [f"{_count(len(leaks), _noun(leaks))} from {len(groups)} causes"] if numbered else []
+    return "\n\n".join([*heading, *parts])
 
 
 def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[str]:
@@ -106,38 +110,50 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
 
 
 def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
-    library = "; no line of your own code took part" if leak.in_library else ""
-    lines = [f"{number}{task_label(leak)}{_times(count)}: {leak.verdict}"]
-    who = f"   outlived {owner_label(leak)} of {leak.nodeid}" if leak.owner_kind == "fixture" else ""
-    lines += [who] if who else []
-    if leak.detail:
-        lines.append(f"   {leak.detail}")
-    lines.append(f"   {leak.settled}{library}")
-    if leak.created:
+    """What is needed to mend it in the first lines: who, what, where it waits, how; then where it came from."""
+    whose = "in a library" if leak.in_library else "in your own code"
+    things = _count(count, _noun([leak]))
+    lines = _wrapped(f"{number}{things} outlived {owner_label(leak)}{_since(leak)}, {whose}")
+    detail = f" ({leak.detail})" if leak.detail else ""
+    lines += _wrapped(f"{task_label(leak)}: {leak.verdict}{detail}")
+    lines += _frames(_stand(leak.waits, verbosity), root)
+    lines += _wrapped(f"fix: {leak.hint}")
+    if leak.created and verbosity <= 0 and not any(place.own for place in leak.created):
+        place = leak.created[0]
+        lines.append(f"created by {place.module} in {place.function}, at no line of your own code")
+    elif leak.created:
         lines.append("created at")
-        lines += _frames(_creators(leak, verbosity), root)
-        lines += (
-            f"   by the task {name}, created at {_path(place, root)}:{place.line}"
+        creators = _creators(leak, verbosity)
+        lines += _frames(creators[:1], root)
+        lines += [f"    from {_path(place, root)}:{place.line} in {place.function}" for place in creators[1:]]
+        lines += [
+            f"    by the task {name}, created at {_path(place, root)}:{place.line}"
             for name, place in leak.ancestors
             if place is not None
-        )
-    stands = _stand(leak.waits, verbosity)
-    if stands:
-        known = "waits at" if leak.created else "waits at (made past `create_task`: nobody saw where)"
-        lines.append("raised at" if leak.kind == "lost-exception" else known)
-        lines += _frames(stands, root)
-    lines += (f"   with it: {child}" for child in leak.children)
-    lines.append(f"fix: {leak.hint}")
+        ]
+    elif leak.kind == "pending":
+        lines.append("created past `create_task`: nobody saw where")
+    lines += [f"    with it: {child}" for child in leak.children]
+    lines += _wrapped(f"then: {leak.settled}")
     return "\n".join(lines)
+
+
+def _since(leak: Leak) -> str:
+    """When it was started: the phase of the test, the test that a fixture was made for."""
+    if leak.owner_kind == "fixture":
+        return f" of {leak.nodeid}"
+    return f" ({leak.phase})" if leak.phase else ""
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _creators(leak: Leak, verbosity: int) -> list[Place]:
     """The line to change first, then who called it."""
     if verbosity > 0:
         return list(leak.created)
-    top = leak.line_to_change
-    after = list(itertools.dropwhile(lambda place: place is not top, leak.created))
-    return [after[0], *(place for place in after[1:] if place.own)] if after else []
+    return [place for place in leak.created if place.own]
 
 
 def _stand(waits: Sequence[Place], verbosity: int) -> list[Place]:

@@ -94,7 +94,7 @@ class Watcher:
         phase: The phase it is in.
         listener: Whom it tells.
         users: How many rely on it; whoever leaves last calls `stop`.
-        tasks_seen: How many tasks were recorded, so that a listener can tell whether a test made any.
+        seen: How many tasks and threads were recorded, so that a listener can tell whether a test made any.
     """
 
     def __init__(self, listener: Listener, *, carries: Callable[[object], bool], own: Callable[[str], bool]) -> None:
@@ -107,7 +107,7 @@ class Watcher:
         """
         self.current: Owner | None = None
         self.phase = ""
-        self.tasks_seen = 0
+        self.seen = 0
         self.users = 0
         self.listener = listener
         self._carries = carries
@@ -296,7 +296,7 @@ class Watcher:
         running = asyncio._get_running_loop()  # noqa: SLF001 - documented for event loop writers; never raises
         parent, parent_origin = self._parent(running)
         self._know(loop, running)
-        self.tasks_seen += 1
+        self.seen += 1
         if self._carries(coro):
             return Origin(self, None, self.phase, (), ())
         owner = self._owner_now(parent_origin, running)
@@ -304,7 +304,7 @@ class Watcher:
         ancestors: tuple[tuple[str, Call | None], ...] = ()
         if parent is not None and parent_origin is not None and parent_origin.owner is not None:
             name = getattr(parent.get_coro(), "__qualname__", "") or parent.get_name()
-            site = parent_origin.calls[0] if parent_origin.calls else None
+            site = next((call for call in parent_origin.calls if self._own(call[0].co_filename)), None)
             # Eight: a task that starts its successor for ever must not grow a chain for ever.
             ancestors = ((name, site), *parent_origin.ancestors[:7])
         return Origin(self, owner, self.phase, calls, ancestors, self.current)
@@ -398,6 +398,7 @@ class Watcher:
                 calls = capture(_frame(1), self._own)
                 origin = ThreadOrigin(self, self._owner_now(parent, running), self.phase, calls)
                 setattr(thread, _ATTRIBUTE, origin)
+                self.seen += 1
             except Exception as error:  # noqa: BLE001 - the thread must start
                 self.listener.failed(error)
             original(thread)

@@ -1,0 +1,59 @@
+# `make demo` shows what it is for, `make test` proves that it works; both set up what they need in .venv.
+PYTHON ?= $(shell for it in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do \
+	command -v $$it >/dev/null 2>&1 && $$it -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$it; break; }; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help demo test lint types golden bench clean
+
+help:
+	@echo "make demo    the plugin finds what the incident's queue leaks, and passes the reference queue"
+	@echo "make test    all tests"
+	@echo "make lint    ruff: rules and format"
+	@echo "make types   mypy --strict and pyright strict"
+	@echo "make golden  write the expected reports anew (read the difference before you commit it)"
+	@echo "make bench   what the plugin and the queue cost, peers in the same run"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; say where one is: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[asyncio]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[asyncio]' --group test
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --group lint
+	@touch $@
+
+$(VENV)/.types: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[asyncio]' --group typing
+	@touch $@
+
+demo: $(VENV)/.demo
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.types
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+golden: $(VENV)/.test
+	$(BIN)/python tests/golden/make.py
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,72 @@
+"""Writes the expected reports anew: `make golden`; read the difference before you commit it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CASES = sorted((HERE / "cases").glob("*.py"))
+
+_INI = """\
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+python_files = *.py
+"""
+
+
+def report(case: Path, folder: Path, *options: str) -> str:
+    """Run one case in `folder` and give what the user reads, from the first failure on.
+
+    What changes from run to run, or from one Python to the next, is written as `…`: seconds, file descriptors, the
+    standard library's own lines.
+    """
+    (folder / "pytest.ini").write_text(_INI, encoding="utf-8")
+    (folder / case.name).write_text(case.read_text(encoding="utf-8"), encoding="utf-8")
+    plugins = ["taskleak", "pytest_asyncio.plugin"]
+    command = [sys.executable, "-m", "pytest", *(word for plugin in plugins for word in ("-p", plugin))]
+    result = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "--show-capture=no", *options, case.name],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+    )
+    text = result.stdout if result.returncode == 1 else f"{result.stdout}\n{result.stderr}"
+    text = text[
+        text.find("==================================== ERRORS")
+        if "= ERRORS =" in text
+        else text.find("=================================== FAIL") :
+    ]
+    for pattern, word in (
+        (r"in \d+\.\d+s", "in …s"),
+        (r"waits for fd \d+", "waits for fd …"),
+        (r"sleeps until \+\d+ s", "sleeps until +… s"),
+    ):
+        text = re.sub(pattern, word, text)
+    return re.sub(r"=+ (\d.*…s) =+", r"\1", text)
+
+
+def expected(case: Path) -> Path:
+    """The file with a case's expected report."""
+    return HERE / "expected" / f"{case.stem}.txt"
+
+
+def main() -> None:
+    """Write the expected report of every case."""
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            expected(case).write_text(report(case, Path(folder)), encoding="utf-8")
+        print(expected(case).relative_to(HERE.parent))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The rules of the house: which room may lean on which."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_taskleak
+import reference_queue
+
+PLUGIN = Path(pytest_taskleak.__file__).parent
+QUEUE = Path(reference_queue.__file__).parent
+
+RANKS = {
+    "plugin": 6,
+    "ledger": 5,
+    "session": 5,
+    "asserting": 4,
+    "detector": 3,
+    "outcome": 3,
+    "letter": 2,
+    "fixtures": 2,
+    "settings": 2,
+    "explain": 2,
+    "judge": 2,
+    "watch": 2,
+    "report": 2,
+    "places": 1,
+    "model": 0,
+}
+"""A module imports only from rooms of a lower rank, or from its own room."""
+
+IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures"}
+
+
+def sources(package):
+    return sorted(package.rglob("*.py"))
+
+
+def room(path):
+    """The room of a module: its folder, or the module itself where it stands at the top."""
+    parts = path.relative_to(PLUGIN).with_suffix("").parts
+    return parts[0]
+
+
+def imports(path):
+    """The modules that a module imports, wherever in it, with those it imports for types only."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+@pytest.mark.parametrize("path", sources(PLUGIN), ids=lambda path: str(path.relative_to(PLUGIN)))
+def test_imports_point_down(path):
+    here = room(path)
+    if here == "__init__":
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "pytest_taskleak" or len(parts) == 1 or parts[1] == here or parts[1] not in RANKS:
+            continue
+        assert RANKS[parts[1]] < RANKS[here], f"{here} imports {name}"
+
+
+def test_every_module_has_a_rank():
+    assert {room(path) for path in sources(PLUGIN)} - {"__init__"} == set(RANKS)
+
+
+@pytest.mark.parametrize("path", sources(PLUGIN), ids=lambda path: str(path.relative_to(PLUGIN)))
+def test_only_the_modules_that_face_pytest_import_it(path):
+    faces_pytest = any(name.split(".")[0] in ("pytest", "_pytest", "pluggy") for name in imports(path))
+    assert not faces_pytest or room(path) in IMPORT_PYTEST
+
+
+@pytest.mark.parametrize("path", sources(PLUGIN), ids=lambda path: str(path.relative_to(PLUGIN)))
+def test_no_runner_or_plugin_is_imported(path):
+    others = {"pytest_asyncio", "anyio", "aiohttp", "trio", "xdist", "uvloop", "hypothesis", "pytest_rerunfailures"}
+    assert not others & {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", sources(QUEUE), ids=lambda path: str(path.relative_to(QUEUE)))
+def test_the_queue_knows_nothing_of_the_plugin_nor_of_anything_but_the_standard_library(path):
+    roots = {name.split(".")[0] for name in imports(path)} - {"reference_queue", "__future__"}
+    assert roots <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("package", [pytest_taskleak, reference_queue], ids=lambda package: package.__name__)
+def test_every_public_name_is_exported_once_and_documented(package):
+    assert sorted(set(package.__all__)) == sorted(package.__all__)
+    for name in package.__all__:
+        thing = getattr(package, name)
+        assert not callable(thing) or thing.__doc__, f"{name} has no docstring"
+
+
+def test_hooks_are_thin():
+    """Every hook in `plugin` has at most eight lines; what happens is in the rooms below."""
+    tree = ast.parse((PLUGIN / "plugin.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.body[0].lineno < 9, node.name
+
+
+@pytest.mark.parametrize(
+    "path", [*sources(PLUGIN), *sources(QUEUE)], ids=lambda path: str(path.relative_to(PLUGIN.parent))
+)
+def test_no_module_outgrows_its_room(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
