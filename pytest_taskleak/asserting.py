@@ -63,7 +63,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         where = f"`assert_no_leaks` at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         self._block = Owner("block", "", where)
         self._watcher = Watcher.active() or Watcher(
-            _Listener(self._places), carries=judge.carries, own=self._places.own
+            _Listener(self._places), carriers=judge.CARRIERS, carries=judge.carries, own=self._places.own
         )
         self._watcher.start()
         self._watcher.users += 1

@@ -61,7 +61,7 @@ class Detector:
 
     def __init__(self, places: Places, *, grace: float, strict: bool, announce: Callable[[list[Leak]], None]) -> None:
         """Make a detector that wraps nothing yet."""
-        self.watcher = Watcher(self, carries=judge.carries, own=places.own)
+        self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own)
         self.adoptions = judge.Adoptions()
         self.fixtures: dict[object, judge.LiveFixture] = {}
         self.grace = grace

@@ -86,34 +86,44 @@ class Origin:
         run: The recorder that wrote it; the records of another run are nobody's business.
         owner: On whose behalf; None for a runner's own task, which works for whatever runs just then.
         phase: The phase that pytest was in, "" outside of a test.
+        name: What the task runs, by qualified name.
         calls: The creating frames, the innermost first.
-        ancestors: A line for each creating task, the nearest first, at most eight.
+        parent: The origin of the task that made it, None where there was none, or after eight of them: a task that
+            starts its successor for ever must not grow a chain for ever.
+        during: Who was busy when it was made; the owner, unless a fixture's own work made it.
         settled: Whether a verdict on this task was given, so that it is never given twice.
         late: Whether its owner had ended before it was made.
-        during: Who was busy when it was made; the owner, unless a fixture's own work made it.
         counted: Whether it was counted among what a test left with a fixture.
     """
 
-    __slots__ = ("ancestors", "calls", "counted", "during", "late", "owner", "phase", "run", "settled")
+    __slots__ = ("calls", "counted", "depth", "during", "late", "name", "owner", "parent", "phase", "run", "settled")
 
     def __init__(  # noqa: PLR0913, PLR0917 - written once, in the hot path, where keywords cost
         self,
         run: object,
         owner: Owner | None,
         phase: str,
+        name: str,
         calls: tuple[Call, ...],
-        ancestors: tuple[tuple[str, Call | None], ...],
-        during: Owner | None = None,
+        parent: Origin | None,
+        during: Owner | None,
     ) -> None:
         self.run = run
         self.owner = owner
         self.phase = phase
+        self.name = name
         self.calls = calls
-        self.ancestors = ancestors
-        self.settled = False
-        self.counted = False
         self.during = during
+        self.settled = self.counted = False
         self.late = owner is not None and owner.ended
+        self.parent: Origin | None = None
+        self.depth: int = 0
+        if parent is not None and parent.depth < _LONGEST_CHAIN:
+            self.parent = parent
+            self.depth = parent.depth + 1
+
+
+_LONGEST_CHAIN = 8
 
 
 class Place(NamedTuple):

@@ -221,7 +221,11 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
 
 def _ancestors(origin: Origin | None, places: Places) -> tuple[tuple[str, Place | None], ...]:
     """The creating tasks that the project's own code made; the test itself, which a runner made, is none."""
-    if origin is None:
-        return ()
-    sites = ((name, places.place(call) if call else None) for name, call in origin.ancestors)
-    return tuple((name, place) for name, place in sites if place is not None and place.own)
+    chain: list[tuple[str, Place | None]] = []
+    above = origin.parent if origin is not None else None
+    while above is not None:
+        site = next((call for call in above.calls if places.own(call[0].co_filename)), None)
+        if site is not None:
+            chain.append((above.name, places.place(site)))
+        above = above.parent
+    return tuple(chain)

@@ -65,6 +65,10 @@ BUILT_IN = (
 )
 
 
+CARRIERS = frozenset(rule.coroutine for rule in BUILT_IN if rule.carries)
+"""Qualified names of coroutines that may carry other people's work."""
+
+
 def carries(coroutine: object, rules: Iterable[Rule] = BUILT_IN) -> bool:
     """Whether other people's work runs inside a task of this coroutine."""
     return any(rule.carries and rule.matches(coroutine) for rule in rules)

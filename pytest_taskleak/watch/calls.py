@@ -23,13 +23,16 @@ _LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - what lies beyond it 
 def capture(frame: FrameType | None, own: Callable[[str], bool]) -> tuple[Call, ...]:
     """The calls that lead to `frame`, the innermost first, as far as they help to find the line to change."""
     calls: list[Call] = []
-    last = _DEEPEST
-    while frame is not None and len(calls) < last:
+    left = _DEEPEST
+    searching = True
+    while left and frame is not None:
         code = frame.f_code
         if code is _LOOP_STEP:
             break
         calls.append((code, frame.f_lasti))
-        if last == _DEEPEST and own(code.co_filename):
-            last = min(_DEEPEST, len(calls) + _CALLERS)
+        if searching and own(code.co_filename):
+            searching = False
+            left = min(left, _CALLERS + 1)
+        left -= 1
         frame = frame.f_back
     return tuple(calls)

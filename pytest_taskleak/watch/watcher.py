@@ -6,21 +6,25 @@ import asyncio
 import contextvars
 import sys
 import threading
-import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.patching import Patch
+from pytest_taskleak.watch.records import LoopRecord, ThreadOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from pytest_taskleak.model import Call
+    from pytest_taskleak.watch.records import Listener
 
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 # `inspect.currentframe` would add a call to each task that is made
+
+_running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for writers of event loops; never raises
+_current_task = asyncio.current_task
+_ident = threading.get_ident
 
 _ATTRIBUTE = "_taskleak"
 """The attribute of a Task or a Thread that carries its origin: it must die with it, and cost next to nothing."""
@@ -28,58 +32,6 @@ _ATTRIBUTE = "_taskleak"
 
 _RECORDER = "taskleak_recorder"
 """The attribute of the wrapped `create_task` that leads to the recorder."""
-
-
-class Listener(Protocol):
-    """Whoever decides: it is told, and asked nothing."""
-
-    def closing(self, loop: asyncio.AbstractEventLoop, /) -> Callable[[], None] | None:
-        """Hear that a loop is about to be swept or closed; what is returned is called when that is over."""
-
-    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
-        """Hear what a loop's exception handler is about to hear."""
-
-    def failed(self, error: Exception, /) -> None:
-        """Hear of a defect of the recorder's own, which was contained."""
-
-
-class LoopRecord:
-    """A loop in which a task was made, and the thread in which it was seen running; it keeps neither alive."""
-
-    __slots__ = ("_loop", "_thread", "ident")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
-        self._thread: weakref.ref[threading.Thread] | None = None
-        self.ident: int | None = None
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop, None where it is gone."""
-        return self._loop()
-
-    @property
-    def thread(self) -> threading.Thread | None:
-        """The thread it was last seen running in, where that is not the main one."""
-        return self._thread() if self._thread else None
-
-    def ran_in(self, thread: threading.Thread, ident: int) -> None:
-        """Note the thread in which the loop is running."""
-        self.ident = ident
-        self._thread = weakref.ref(thread)
-
-
-class ThreadOrigin:
-    """Who started a thread, and where."""
-
-    __slots__ = ("calls", "owner", "phase", "run", "settled")
-
-    def __init__(self, run: object, owner: Owner | None, phase: str, calls: tuple[Call, ...]) -> None:
-        self.run = run
-        self.owner = owner
-        self.phase = phase
-        self.calls = calls
-        self.settled = False
 
 
 class Watcher:
@@ -97,11 +49,19 @@ class Watcher:
         seen: How many tasks and threads were recorded, so that a listener can tell whether a test made any.
     """
 
-    def __init__(self, listener: Listener, *, carries: Callable[[object], bool], own: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        carriers: frozenset[str],
+        carries: Callable[[object], bool],
+        own: Callable[[str], bool],
+    ) -> None:
         """Make a recorder that wraps nothing yet.
 
         Args:
             listener: Told at the moments that matter, in whichever thread they come.
+            carriers: The qualified names that such coroutines have, to ask about few.
             carries: Whether a coroutine is a runner's own, which works for whatever runs just then.
             own: Whether a file is the project's own code.
         """
@@ -110,6 +70,7 @@ class Watcher:
         self.seen = 0
         self.users = 0
         self.listener = listener
+        self._carriers = carriers
         self._carries = carries
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
@@ -193,7 +154,7 @@ class Watcher:
             return before
         origin = origin_of(task)
         if origin is None or origin.run is not self:
-            setattr(task, _ATTRIBUTE, Origin(self, owner, self.phase, (), ()))
+            setattr(task, _ATTRIBUTE, Origin(self, owner, self.phase, "", (), None, owner))
             return before
         before, origin.owner = origin.owner, owner
         return before
@@ -209,7 +170,7 @@ class Watcher:
         owner = get_context().get(self._owner)
         if owner is None:
             return None
-        origin = Origin(self, owner, "", (), ())
+        origin = Origin(self, owner, "", "", (), None, None)
         setattr(task, _ATTRIBUTE, origin)
         return origin
 
@@ -225,11 +186,9 @@ class Watcher:
 
     # -- who asks
 
-    def _owner_now(self, parent: Origin | None, running: object) -> Owner | None:
-        """On whose behalf the present code works: its task's, its context's, its thread's, the runner's."""
-        if parent is not None and parent.owner is not None:
-            return parent.owner
-        ident = threading.get_ident()
+    def _owner_now(self, running: object) -> Owner | None:
+        """On whose behalf code works that no recorded task runs: its context's, its thread's, the runner's."""
+        ident = _ident()
         if running is None and ident == self._main:
             # A Runner keeps the context of the fixture that made it; who runs now is better known here.
             return self.current
@@ -242,18 +201,9 @@ class Watcher:
                 return thread.owner
         return self.current
 
-    def _parent(self, running: asyncio.AbstractEventLoop | None) -> tuple[asyncio.Task[Any] | None, Origin | None]:
-        task = asyncio.current_task(running) if running is not None else None
-        origin = origin_of(task) if task is not None else None
-        return task, origin if origin is not None and origin.run is self else None
-
-    def _know(self, loop: asyncio.AbstractEventLoop, running: object) -> None:
-        record = self._loops.get(id(loop))
-        if record is None or record.loop is not loop:
-            record = self._loops[id(loop)] = LoopRecord(loop)
-        ident = threading.get_ident()
-        if running is loop and record.ident != ident:
-            record.ran_in(threading.current_thread(), ident)
+    def _parent(self, running: asyncio.AbstractEventLoop) -> Origin | None:
+        origin: Origin | None = getattr(_current_task(running), _ATTRIBUTE, None)
+        return origin if origin is not None and origin.run is self else None
 
     # -- the wrappers
 
@@ -262,30 +212,31 @@ class Watcher:
         self._patches += [Patch(cls, name, make) for name, make in makers.items()]
 
     def _create_task(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+        owner_var, describe, attach = self._owner, self._describe, self._attach
+
         def create_task(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             if not patch.live:
                 return patch.stale(loop, *args, **kwargs)
             origin = token = task = None
             try:
-                coro = args[0] if args else kwargs.get("coro")
-                origin = self._describe(loop, coro, _frame(1))
-                context: contextvars.Context | None = kwargs.get("context")
+                origin = describe(loop, args[0] if args else kwargs.get("coro"), _frame(1))
+                context: contextvars.Context | None = kwargs.get("context") if kwargs else None
                 if context is None:
-                    if self._owner.get() is not origin.owner:
-                        token = self._owner.set(origin.owner)
-                elif context.get(self._owner) is not origin.owner:
+                    if owner_var.get() is not origin.owner:
+                        token = owner_var.set(origin.owner)
+                elif context.get(owner_var) is not origin.owner:
                     self._set_in(context, origin.owner)
             except Exception as error:  # noqa: BLE001 - the user's task must be made whatever befalls the recorder
                 self.listener.failed(error)
             try:
                 task = original(loop, *args, **kwargs)
                 if origin is not None:
-                    self._attach(task, origin)
+                    attach(task, origin)
                 return task
             finally:
                 if token is not None:
-                    self._owner.reset(token)
+                    owner_var.reset(token)
                 # An exception's traceback would keep the task through this frame.
                 del task
 
@@ -293,21 +244,21 @@ class Watcher:
         return create_task
 
     def _describe(self, loop: asyncio.AbstractEventLoop, coro: object, frame: FrameType) -> Origin:
-        running = asyncio._get_running_loop()  # noqa: SLF001 - documented for event loop writers; never raises
-        parent, parent_origin = self._parent(running)
-        self._know(loop, running)
+        running = _running_loop()
+        record = self._loops.get(id(loop))
+        if record is None or record.ref() is not loop:
+            record = self._loops[id(loop)] = LoopRecord(loop)
+        if running is loop and record.ident != _ident():
+            record.ran_in(threading.current_thread())
         self.seen += 1
-        if self._carries(coro):
-            return Origin(self, None, self.phase, (), ())
-        owner = self._owner_now(parent_origin, running)
-        calls = capture(frame, self._own)
-        ancestors: tuple[tuple[str, Call | None], ...] = ()
-        if parent is not None and parent_origin is not None and parent_origin.owner is not None:
-            name = getattr(parent.get_coro(), "__qualname__", "") or parent.get_name()
-            site = next((call for call in parent_origin.calls if self._own(call[0].co_filename)), None)
-            # Eight: a task that starts its successor for ever must not grow a chain for ever.
-            ancestors = ((name, site), *parent_origin.ancestors[:7])
-        return Origin(self, owner, self.phase, calls, ancestors, self.current)
+        name: str = getattr(coro, "__qualname__", "")
+        if name in self._carriers and self._carries(coro):
+            return Origin(self, None, self.phase, name, (), None, self.current)
+        parent = self._parent(running) if running is not None else None
+        owner = parent.owner if parent is not None else None
+        if owner is None:
+            owner = self._owner_now(running)
+        return Origin(self, owner, self.phase, name, capture(frame, self._own), parent, self.current)
 
     def _set_in(self, context: contextvars.Context, owner: Owner | None) -> None:
         try:
@@ -393,10 +344,10 @@ class Watcher:
                 patch.stale(thread)
                 return
             try:
-                running = asyncio._get_running_loop()  # noqa: SLF001 - as above
-                _, parent = self._parent(running)
-                calls = capture(_frame(1), self._own)
-                origin = ThreadOrigin(self, self._owner_now(parent, running), self.phase, calls)
+                running = _running_loop()
+                parent = self._parent(running) if running is not None else None
+                owner = (parent.owner if parent is not None else None) or self._owner_now(running)
+                origin = ThreadOrigin(self, owner, self.phase, capture(_frame(1), self._own))
                 setattr(thread, _ATTRIBUTE, origin)
                 self.seen += 1
             except Exception as error:  # noqa: BLE001 - the thread must start
