@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ABSENT: Any = object()
-ORIGINAL = "taskleak_original"
+_PATCH = "taskleak_patch"
+"""The attribute by which the wrapper of a run inside this one finds what to call."""
 
 
 class Patch:
@@ -33,16 +34,27 @@ class Patch:
         self._name = name
         self._before = vars(self._cls).get(name, _ABSENT)
         present = getattr(self._cls, name)
-        self._original = getattr(present, ORIGINAL, present)
+        below: Any = getattr(present, _PATCH, None)
+        # `functools.wraps` copies attributes: another's wrapper may carry the mark without being ours.
+        ours = isinstance(below, Patch) and below.is_behind(present)
+        self._original: Callable[..., Any] = below.original if ours else present
         self._wrapper = functools.update_wrapper(make(self._original, self), self._original)
-        # The wrapper of a run inside this one looks there for what to call.
-        setattr(self._wrapper, ORIGINAL, self._original)
+        setattr(self._wrapper, _PATCH, self)
         setattr(self._cls, name, self._wrapper)
 
     def stale(self, *args: Any, **kwargs: Any) -> Any:
         """Call the original for a wrapper that outlived its run, and take that wrapper out of the way."""
         self._restore()
         return self._original(*args, **kwargs)
+
+    @property
+    def original(self) -> Callable[..., Any]:
+        """What was wrapped."""
+        return self._original
+
+    def is_behind(self, wrapper: object) -> bool:
+        """Whether `wrapper` is this one's."""
+        return wrapper is self._wrapper
 
     def undo(self) -> None:
         """Take the wrapper back; harmless when repeated."""

@@ -84,7 +84,7 @@ class Watcher:
     def active() -> Watcher | None:
         """The recorder that sees the tasks that are made just now, None where none does."""
         recorder = getattr(asyncio.BaseEventLoop.create_task, _RECORDER, None)
-        return recorder if isinstance(recorder, Watcher) else None
+        return recorder if isinstance(recorder, Watcher) and recorder._patches else None  # noqa: SLF001 - its own class
 
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""

@@ -1,0 +1,212 @@
+"""`assert_no_leaks`: the same judgement around a block."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from pytest_taskleak import TaskLeakError, assert_no_leaks
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+async def test_a_block_that_leaves_nothing_passes():
+    async with assert_no_leaks():
+        await asyncio.create_task(asyncio.sleep(0))
+
+
+async def test_a_block_that_leaves_a_task_raises_and_names_the_line():
+    with pytest.raises(TaskLeakError, match="1 task outlived the block") as caught:
+        async with assert_no_leaks(grace=0, cancel=True):
+            asyncio.create_task(forever(), name="poller")
+    (leak,) = caught.value.leaks
+    assert (leak.task, leak.coroutine, leak.verdict) == ("poller", "forever", "waits on `Event.wait`")
+    assert caught.value.__traceback__.tb_next is not None
+    last = caught.traceback[-1]
+    assert "create_task(forever(), name=" in str(last.statement)
+
+
+async def test_what_was_there_before_is_none_of_the_blocks_business():
+    before = asyncio.create_task(forever())
+    async with assert_no_leaks(grace=0):
+        await asyncio.sleep(0)
+    before.cancel()
+
+
+async def test_what_another_task_starts_meanwhile_is_none_of_the_blocks_business():
+    started: list[asyncio.Task[None]] = []
+    begin = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def neighbour():
+        await begin.wait()
+        started.append(asyncio.create_task(forever()))
+        begun.set()
+
+    next_door = asyncio.create_task(neighbour())
+    async with assert_no_leaks(grace=0):
+        begin.set()
+        await begun.wait()
+    await next_door
+    started[0].cancel()
+
+
+async def test_a_child_of_a_task_of_the_block_is_the_blocks():
+    async def parent():
+        asyncio.create_task(forever(), name="child")
+
+    with pytest.raises(TaskLeakError, match="'child'"):
+        async with assert_no_leaks(grace=0, cancel=True):
+            await asyncio.create_task(parent())
+
+
+async def test_a_task_that_ends_within_the_grace_is_no_leak():
+    async with assert_no_leaks(grace=5):
+        asyncio.create_task(asyncio.sleep(0.01))
+
+
+async def test_a_task_cancelled_last_is_a_leak_only_in_strict_mode():
+    async with assert_no_leaks():
+        asyncio.create_task(forever()).cancel()
+    with pytest.raises(TaskLeakError, match="cancelled, not awaited"):
+        async with assert_no_leaks(strict=True):
+            asyncio.create_task(forever()).cancel()
+
+
+async def test_expected_tasks_may_stay():
+    tasks = []
+    async with assert_no_leaks(grace=0, expect=["watch-*"]):
+        tasks.append(asyncio.create_task(forever(), name="watch-1"))
+    async with assert_no_leaks(grace=0, expect="forever"):
+        tasks.append(asyncio.create_task(forever()))
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_what_is_reported_is_cancelled_when_asked_for():
+    with pytest.raises(TaskLeakError):
+        async with assert_no_leaks(grace=0.1, cancel=True):
+            task = asyncio.create_task(forever())
+    assert task.cancelled()
+
+
+async def test_a_block_that_raises_keeps_its_exception_and_gets_a_note():
+    with pytest.raises(ValueError, match="mine") as caught:
+        async with assert_no_leaks(grace=0, cancel=True):
+            asyncio.create_task(forever(), name="poller")
+            raise ValueError("mine")
+    assert any("'poller'" in note for note in caught.value.__notes__)
+
+
+async def test_cancellation_passes_without_a_word():
+    kept = []
+
+    async def block():
+        async with assert_no_leaks(grace=0):
+            kept.append(asyncio.create_task(forever()))
+            await asyncio.sleep(3600)
+
+    task = asyncio.create_task(block())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    kept[0].cancel()
+
+
+async def test_blocks_nest_and_the_inner_one_is_to_blame():
+    with pytest.raises(TaskLeakError):
+        async with assert_no_leaks(grace=0):
+            with pytest.raises(TaskLeakError):
+                async with assert_no_leaks(grace=0):
+                    inner = asyncio.create_task(forever())
+            outer = asyncio.create_task(forever())
+    inner.cancel()
+    outer.cancel()
+
+
+def test_a_task_destroyed_in_a_block_of_a_watched_test_fails_that_test(judged):
+    words, text = judged("""
+        import gc
+        from pytest_taskleak import assert_no_leaks
+
+        async def nobody():
+            await asyncio.get_running_loop().create_future()
+
+        async def test_destroys():
+            async with assert_no_leaks():
+                asyncio.create_task(nobody())
+                await asyncio.sleep(0)
+                gc.collect()
+
+        async def test_other():
+            pass
+    """)
+    assert words == {"test_destroys": "FAILED", "test_other": "PASSED"}
+    assert "nobody, destroyed while pending" in text
+
+
+def test_what_a_block_raised_is_not_reported_by_the_plugin_again(judged):
+    words, text = judged("""
+        from pytest_taskleak import TaskLeakError, assert_no_leaks
+
+        async def test_catches():
+            with pytest.raises(TaskLeakError):
+                async with assert_no_leaks(grace=0):
+                    asyncio.create_task(forever())
+
+        async def test_raises():
+            async with assert_no_leaks(grace=0):
+                asyncio.create_task(forever())
+    """)
+    assert words == {"test_catches": "PASSED", "test_raises": "FAILED"}
+    assert "leaked task" not in text
+
+
+@pytest.mark.parametrize("grace", [-1, float("inf"), float("nan")])
+def test_a_grace_that_is_no_time_is_refused(grace):
+    with pytest.raises(ValueError, match="give seconds, 0 or more"):
+        assert_no_leaks(grace=grace)
+
+
+SCRIPT = """
+import asyncio, gc, threading
+from pytest_taskleak import assert_no_leaks, TaskLeakError
+
+originals = [asyncio.BaseEventLoop.create_task, asyncio.Runner.close, threading.Thread.start]
+
+async def forever():
+    await asyncio.Event().wait()
+
+async def leaks(name):
+    try:
+        async with assert_no_leaks(grace=0, cancel=True):
+            asyncio.create_task(forever(), name=name)
+    except TaskLeakError as error:
+        print([leak.task for leak in error.leaks])
+
+async def nobody():
+    await asyncio.get_running_loop().create_future()
+
+async def main():
+    await asyncio.gather(leaks("one"), leaks("two"))
+    try:
+        async with assert_no_leaks(grace=0):
+            asyncio.create_task(nobody())
+            await asyncio.sleep(0)
+            gc.collect()
+    except TaskLeakError as error:
+        print(error.leaks[0].kind)
+
+asyncio.run(main())
+print(originals == [asyncio.BaseEventLoop.create_task, asyncio.Runner.close, threading.Thread.start])
+"""
+
+
+def test_a_script_without_pytest_can_use_it_side_by_side_and_everything_is_restored():
+    result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.splitlines() == ["['one']", "['two']", "destroyed", "True"]
