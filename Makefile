@@ -52,8 +52,15 @@ types: $(VENV)/.types
 golden: $(VENV)/.test
 	$(BIN)/python tests/golden/make.py
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/run.py
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[asyncio]' --group bench
+	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/task_cost.py
+	$(BIN)/python benchmarks/suite_cost.py
+	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/queue_throughput.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_taskleak import explain, judge
+from pytest_taskleak import explain, judge, report
 from pytest_taskleak.model import Leak, Owner
 from pytest_taskleak.places import Places
-from pytest_taskleak.report import details, grafted, headline
 from pytest_taskleak.watch import Watcher, origin_of
 
 if TYPE_CHECKING:
@@ -89,11 +88,11 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             del self._task
         if not leaks:
             return
-        text = details(leaks, verbosity=0, root=str(Path.cwd()))
+        text = report.details(leaks, verbosity=0, root=str(Path.cwd()))
         if error is not None:
-            error.add_note(f"{headline(leaks)}\n{text}")
+            error.add_note(f"{report.headline(leaks)}\n{text}")
             return
-        raise grafted(leaks, f"{headline(leaks)}\n{text}")
+        raise report.grafted(leaks, f"{report.headline(leaks)}\n{text}")
 
     async def _judge(self) -> list[Leak]:
         loop = asyncio.get_running_loop()

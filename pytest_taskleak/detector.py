@@ -211,6 +211,8 @@ class Detector:
         """Those that no rule speaks for, that were not judged yet, and whose owner, or loop, has ended."""
         if not tasks:
             return []
+        # Sets have no order; what is made past the recorder has no number, and comes last.
+        tasks.sort(key=lambda task: origin.serial if (origin := self._origin(task)) else sys.maxsize)
         spoken = judge.ignored_by(tasks)
         suspects: list[Suspect] = []
         for task in tasks:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_taskleak import outcome
+from pytest_taskleak import report as texts
 from pytest_taskleak.letter import Found, Letter, read
-from pytest_taskleak.report import details, summary
 
 if TYPE_CHECKING:
     from pytest_taskleak.outcome import Show
@@ -57,9 +57,11 @@ class Ledger:
             for found in self._found.values():
                 if found.mode == "warn" or not found.nodeid:
                     terminal.line(found.nodeid or "of unknown owner (strict)", bold=True)
-                    terminal.line(details(found.leaks, **self._show))
+                    terminal.line(texts.details(found.leaks, **self._show))
                     terminal.line("")
-            for line in summary([(found.nodeid, found.leaks) for found in self._found.values()], self._show["root"]):
+            for line in texts.summary(
+                [(found.nodeid, found.leaks) for found in self._found.values()], self._show["root"]
+            ):
                 terminal.line(line)
         if self._defects:
             terminal.section("taskleak: a defect of the plugin itself", sep="=", red=True)

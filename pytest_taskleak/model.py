@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -84,6 +83,7 @@ class Origin:
 
     Attributes:
         run: The recorder that wrote it; the records of another run are nobody's business.
+        serial: Its place in the order in which tasks were made.
         owner: On whose behalf; None for a runner's own task, which works for whatever runs just then.
         phase: The phase that pytest was in, "" outside of a test.
         name: What the task runs, by qualified name.
@@ -96,7 +96,20 @@ class Origin:
         counted: Whether it was counted among what a test left with a fixture.
     """
 
-    __slots__ = ("calls", "counted", "depth", "during", "late", "name", "owner", "parent", "phase", "run", "settled")
+    __slots__ = (
+        "calls",
+        "counted",
+        "depth",
+        "during",
+        "late",
+        "name",
+        "owner",
+        "parent",
+        "phase",
+        "run",
+        "serial",
+        "settled",
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 - written once, in the hot path, where keywords cost
         self,
@@ -107,8 +120,10 @@ class Origin:
         calls: tuple[Call, ...],
         parent: Origin | None,
         during: Owner | None,
+        serial: int = 0,
     ) -> None:
         self.run = run
+        self.serial = serial
         self.owner = owner
         self.phase = phase
         self.name = name
@@ -208,6 +223,8 @@ class Leak:
     @property
     def fingerprint(self) -> str:
         """The cause: the coroutine, what it waits in and where it was made, by names, so that it outlives edits."""
+        import hashlib  # noqa: PLC0415 - needed only when something leaks
+
         await_site = next((place for place in reversed(self.waits) if place.own), None)
         created = self.line_to_change
         parts = (

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 
+from pytest_taskleak import report as texts
 from pytest_taskleak.model import Leak, TaskLeakError
-from pytest_taskleak.report import details, grafted, headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +26,10 @@ class Show(TypedDict):
 
 def represent(item: pytest.Item | None, leaks: Sequence[Leak], **show: Unpack[Show]) -> Any:
     """The long representation of a failure by leaks: the line to change as a traceback, then the details."""
-    error = grafted(leaks)
-    text = details(leaks, **show)
+    error = texts.grafted(leaks)
+    text = texts.details(leaks, **show)
     if error.__traceback__ is None:
-        return f"{headline(leaks)}\n{text}"
+        return f"{texts.headline(leaks)}\n{text}"
     excinfo = pytest.ExceptionInfo[TaskLeakError].from_exc_info((type(error), error, error.__traceback__))
     shown: Any = item.repr_failure(excinfo) if item is not None else excinfo.getrepr(style="long")
     return with_section(shown, text)
@@ -51,7 +51,7 @@ def fail(report: pytest.TestReport, item: pytest.Item, leaks: Sequence[Leak], **
 
 def append(report: pytest.TestReport, leaks: Sequence[Leak], **show: Unpack[Show]) -> None:
     """Show leaks below a failure that is there already."""
-    report.longrepr = with_section(report.longrepr, details(leaks, **show))
+    report.longrepr = with_section(report.longrepr, texts.details(leaks, **show))
 
 
 def late_report(leaks: Sequence[Leak], location: Sequence[Any], **show: Unpack[Show]) -> pytest.TestReport:

@@ -12,12 +12,12 @@ import pytest
 from _pytest import runner
 
 from pytest_taskleak import fixtures, outcome
+from pytest_taskleak import report as texts
 from pytest_taskleak.detector import Detector
 from pytest_taskleak.judge import LiveFixture
 from pytest_taskleak.letter import Found, Letter, carry
 from pytest_taskleak.model import Leak, Owner
 from pytest_taskleak.places import Places
-from pytest_taskleak.report import details, headline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -159,7 +159,7 @@ class Run:
                 self._detector.cancel_pending(attempt.settings.grace)
             mine = self._mine(attempt)
             if mine and attempt.settings.mode != "off":
-                item.user_properties.append(("taskleak", headline(mine)))
+                item.user_properties.append(("taskleak", texts.headline(mine)))
         except Exception as error:  # noqa: BLE001 - the test's outcome is not to change
             self._detector.failed(error)
 
@@ -325,7 +325,7 @@ class Run:
 
     def _announce(self, leaks: list[Leak]) -> None:
         """Say at once, past pytest's capture, what a loop waits for: it may wait for ever."""
-        text = details(leaks, **self.show)
+        text = texts.details(leaks, **self.show)
         lines = f"\ntaskleak: closing the loop of {leaks[0].nodeid} waits for this, perhaps for ever\n{text}\n"
         capture: Any = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():

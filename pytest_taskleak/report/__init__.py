@@ -1,6 +1,30 @@
-"""Leaks into text: strings in, strings out."""
+"""Leaks into text: strings in, strings out.
 
-from pytest_taskleak.report.graft import grafted
-from pytest_taskleak.report.text import details, headline, one_line, summary
+Nothing here is needed while nothing leaks, so its modules are imported at the first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_taskleak.report.graft import grafted
+    from pytest_taskleak.report.text import details, headline, one_line, summary
+
+_WHERE = {
+    "grafted": "graft",
+    "details": "text",
+    "headline": "text",
+    "one_line": "text",
+    "summary": "text",
+}
 
 __all__ = ["details", "grafted", "headline", "one_line", "summary"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    return found

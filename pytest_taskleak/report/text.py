@@ -119,8 +119,7 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     lines += _frames(_stand(leak.waits, verbosity), root)
     lines += _wrapped(f"fix: {leak.hint}")
     if leak.created and verbosity <= 0 and not any(place.own for place in leak.created):
-        place = leak.created[0]
-        lines.append(f"created by {place.module} in {place.function}, at no line of your own code")
+        lines.append(f"created by {leak.created[0].module}, at no line of your own code")
     elif leak.created:
         lines.append("created at")
         creators = _creators(leak, verbosity)

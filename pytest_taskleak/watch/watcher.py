@@ -258,7 +258,7 @@ class Watcher:
         owner = parent.owner if parent is not None else None
         if owner is None:
             owner = self._owner_now(running)
-        return Origin(self, owner, self.phase, name, capture(frame, self._own), parent, self.current)
+        return Origin(self, owner, self.phase, name, capture(frame, self._own), parent, self.current, self.seen)
 
     def _set_in(self, context: contextvars.Context, owner: Owner | None) -> None:
         try:

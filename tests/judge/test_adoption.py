@@ -59,7 +59,7 @@ async def test_a_task_in_a_fixtures_plain_data_is_held(task, wrap):
     [
         lambda task: lambda: task,
         lambda task: Plain(task).__init__,
-        lambda task: asyncio.get_running_loop(),
+        lambda _: asyncio.get_running_loop(),
         lambda task: type("Holder", (), {"task": task}),
         weakref.ref,
     ],

@@ -1,0 +1,211 @@
+"""What a task waits for, in words: each of asyncio's own waits, and what is no wait."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from pytest_taskleak.explain import portrait
+from pytest_taskleak.places import Places
+
+PLACES = Places(Path(__file__).parents[2])
+
+
+@contextlib.asynccontextmanager
+async def words(coroutine):
+    """The portrait of a task that runs `coroutine`, once it waits."""
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(coroutine)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    try:
+        yield portrait(task, PLACES)[0]
+    finally:
+        started = asyncio.all_tasks() - before
+        for each in started:
+            each.cancel()
+        await asyncio.wait(started)
+
+
+async def call(awaitable):
+    return await awaitable
+
+
+async def queue_join():
+    queue = asyncio.Queue()
+    queue.put_nowait(1)
+    await queue.join()
+
+
+async def queue_put():
+    queue = asyncio.Queue(maxsize=1)
+    queue.put_nowait(1)
+    await queue.put(2)
+
+
+async def locked():
+    lock = asyncio.Lock()
+    await lock.acquire()
+    async with lock:
+        pass
+
+
+async def no_slot():
+    await asyncio.Semaphore(0).acquire()
+
+
+async def condition():
+    condition = asyncio.Condition()
+    async with condition:
+        await condition.wait()
+
+
+async def barrier():
+    await asyncio.Barrier(2).wait()
+
+
+async def never():
+    await asyncio.get_running_loop().create_future()
+
+
+async def gathered():
+    await asyncio.gather(never(), never())
+
+
+async def group():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(never())
+
+
+async def waited():
+    await asyncio.wait([asyncio.ensure_future(never())])
+
+
+async def timed():
+    await asyncio.wait_for(asyncio.Event().wait(), 3600)
+
+
+async def timed_itself():
+    async with asyncio.timeout(3600):
+        await asyncio.Event().wait()
+
+
+async def shielded():
+    await asyncio.shield(never())
+
+
+async def another_task():
+    await asyncio.create_task(never())
+
+
+async def spins():
+    while True:
+        await asyncio.sleep(0)
+
+
+async def generator():
+    await never()
+    yield
+
+
+async def iterates():
+    async for _ in generator():
+        pass
+
+
+async def through_a_generator():
+    await anext(generator())
+
+
+@pytest.mark.parametrize(
+    ("coroutine", "verdict", "detail"),
+    [
+        (lambda: asyncio.Queue().get(), "waits on `Queue.get`", "the queue is empty"),
+        (queue_put, "waits on `Queue.put`", "the queue is full (1)"),
+        (queue_join, "waits on `Queue.join`", "1 items got no `task_done()`"),
+        (lambda: asyncio.Event().wait(), "waits on `Event.wait`", "the event is not set"),
+        (locked, "waits on `Lock.acquire`", "somebody holds the lock"),
+        (no_slot, "waits on `Semaphore.acquire`", "no slot is free"),
+        (condition, "waits on `Condition.wait`", "nobody notified it"),
+        (barrier, "waits on `Barrier.wait`", "others are missing"),
+        (lambda: asyncio.sleep(3600), "sleeps until +3600 s", ""),
+        (spins, "spins", "it is ready at every turn of the loop"),
+        (gathered, "waits on `gather`", "2 of 2 go on"),
+        (group, "waits on `TaskGroup`", "its tasks go on"),
+        (waited, "waits on `asyncio.wait`", "what it waits for goes on"),
+        (timed_itself, "waits on `Event.wait`", "the event is not set"),
+        (shielded, "waits on `shield`", "what it shields goes on"),
+        (another_task, "waits for the task `never`", ""),
+        (never, "waits for a future", "that nobody has settled"),
+        (iterates, "waits for a future", "that nobody has settled"),
+        (through_a_generator, "waits for a future", "that nobody has settled"),
+    ],
+)
+async def test_each_wait_has_its_words(coroutine, verdict, detail):
+    async with words(call(coroutine())) as now:
+        assert (now.wait.verdict, now.wait.detail) == (verdict, detail)
+        assert now.wait.hint.endswith(".")
+
+
+async def test_a_timeout_around_a_wait_does_not_hide_it():
+    async with words(timed()) as now:
+        assert now.wait.verdict in ("waits on `Event.wait`", "waits for a future")
+
+
+async def test_a_reader_names_its_file_descriptor():
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    async with words(reader.readline()) as now:
+        assert now.wait.verdict == f"waits for fd {ours.fileno()}"
+    writer.close()
+    await writer.wait_closed()
+    theirs.close()
+
+
+async def test_a_socket_names_its_file_descriptor():
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0)
+    async with words(asyncio.get_running_loop().sock_recv(ours, 1)) as now:
+        assert now.wait.verdict == f"waits for fd {ours.fileno()}"
+    ours.close()
+    theirs.close()
+
+
+async def test_a_threads_result_is_told_from_a_future():
+    release = threading.Event()
+    async with words(asyncio.to_thread(release.wait, 10)) as now:
+        assert now.wait.verdict == "waits for a thread"
+        release.set()
+
+
+async def test_a_task_that_was_cancelled_and_not_yet_run_is_told():
+    task = asyncio.create_task(never())
+    task.cancel()
+    assert portrait(task, PLACES)[0].wait.verdict in ("cancelled, not yet finished", "ready to run")
+    await asyncio.wait([task])
+
+
+async def test_every_frame_is_a_place_outermost_first_and_only_ones_own_are_own():
+    async with words(call(asyncio.Event().wait())) as now:
+        assert [place.function for place in now.stands] == ["call", "Event.wait"]
+        assert [place.own for place in now.stands] == [True, False]
+        assert now.stands[0].module == "tests/explain/test_waits.py"
+        assert now.stands[1].module == "asyncio/locks.py"
+
+
+async def test_frames_are_followed_through_async_generators():
+    async with words(iterates()) as now:
+        assert [place.function for place in now.stands] == ["iterates", "generator", "never"]
+
+
+async def test_the_tasks_that_a_task_waits_for_are_known():
+    children = [asyncio.create_task(never()) for _ in range(2)]
+    async with words(call(asyncio.gather(*children))) as now:
+        assert {id(child) for child in children} <= now.on
+    async with words(call(asyncio.shield(shielded_child := asyncio.create_task(never())))) as now:
+        assert id(shielded_child) in now.on
+    shielded_child.cancel()
+    await asyncio.wait([shielded_child, *children])
