@@ -66,7 +66,7 @@ class Run:
         """Make it for a run with these options."""
         self._config = config
         self._options = options
-        self.show: Show = {"verbosity": config.get_verbosity(), "root": str(config.rootpath)}
+        self.show: Show = {"verbosity": config.get_verbosity(), "root": str(config.invocation_params.dir)}
         self._detector = Detector(
             Places(config.rootpath),
             grace=options.run.grace,

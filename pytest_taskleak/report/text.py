@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _WIDTH = 79
 """Columns for sentences; paths and source lines are as long as they are."""
 
+_FAR_AWAY = os.path.join("..", "..", "..")  # noqa: PTH118 - compared as a string
+
 _XUNIT = {
     "_xunit_setup_module_fixture_": "setup_module/teardown_module",
     "_xunit_setup_function_fixture_": "setup_function/teardown_function",
@@ -182,8 +184,12 @@ def _frames(places: Iterable[Place], root: str) -> list[str]:
 
 
 def _path(place: Place, root: str) -> str:
-    prefix = root.rstrip(os.sep) + os.sep
-    return place.path.removeprefix(prefix)
+    """Relative to `root` as long as that is no riddle, so that a terminal or an editor opens it."""
+    try:
+        relative = os.path.relpath(place.path, root)
+    except ValueError:  # another drive
+        return place.path
+    return place.path if relative.startswith(_FAR_AWAY) else relative
 
 
 def _noun(leaks: Sequence[Leak]) -> str:

@@ -1,0 +1,50 @@
+"""What the README shows is what its reader gets."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from golden.make import expected
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_report_is_one_that_the_plugin_writes():
+    (shown,) = blocks("text")
+    wanted = expected(Path("consumer.py")).read_text(encoding="utf-8").splitlines()
+    lines = shown.splitlines()
+    start = next(number for number, line in enumerate(wanted) if "test_bot_starts ___" in line) + 1
+    assert lines[1:] == wanted[start : start + len(lines) - 1]
+
+
+def test_the_settings_and_markers_are_valid(pytester):
+    (settings,) = blocks("toml")
+    (markers,) = (block for block in blocks("python") if "pytestmark" in block)
+    pytester.makepyprojecttoml(f'{settings}strict = true\nasyncio_mode = "auto"\n')
+    pytester.makepyfile(markers)
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("command", ["make demo", "make test"])
+def test_the_two_commands_are_there(command):
+    assert command in README
+    target = command.split()[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_the_demonstration_finds_the_one_queue_and_passes_the_other():
+    result = subprocess.run(
+        [sys.executable, "examples/demo.py"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    broken, reference = result.stdout.split("2. The same bot")
+    assert re.search(r"reference_queue/incident\.py:\d+: in BrokenMessageQueue\.enqueue", broken)
+    assert "1 failed, 1 passed" in broken
+    assert "3 passed" in reference
+    assert "leaked" not in reference
