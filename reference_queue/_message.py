@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -11,12 +10,13 @@ from reference_queue._lane import Lane
 from reference_queue.errors import LoopEnded
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Hashable
     from contextvars import Context
 
     from reference_queue._pool import Pool, Worker
 
-__all__ = ["Chat", "FromThread", "Message", "Posted"]
+__all__ = ["Chat", "FromThread", "Message", "Posted", "new_chat"]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -160,16 +160,27 @@ class Chat(Lane[Message[M, R]]):
     It is with one worker, or in the ready lane, or (with messages that wait for room only) in neither.
     """
 
-    chat_id: Hashable
-    pool: Pool[M, R]
+    __slots__ = ("chat_id", "gone", "line", "pool", "scheduled", "standing", "worker")
 
-    # Defaults on the class: in awaited use a chat is made anew for nearly every message.
-    line: Lane[Message[M, R]] | None = None
+    pool: Pool[M, R]
+    chat_id: Hashable
+    line: Lane[Message[M, R]] | None
     """Messages that wait for room, in order; all of them are younger than the queued ones."""
-    standing = False
+    standing: bool
     """Whether it is among the chats that wait for room over all."""
-    scheduled = False
+    scheduled: bool
     """Whether it is in the ready lane or with a worker."""
-    worker: Worker[M, R] | None = None
-    gone = False
+    worker: Worker[M, R] | None
+    gone: bool
     """Whether the queue has forgotten it; a chat of the same id is then another object."""
+
+
+def new_chat(pool: Pool[M, R], chat_id: Hashable) -> Chat[M, R]:
+    """Return a chat without messages. In awaited use nearly every message makes one; see `new_lane`."""
+    chat: Chat[M, R] = Chat()
+    chat.pool = pool
+    chat.chat_id = chat_id
+    chat.holes = 0
+    chat.line = chat.worker = None
+    chat.standing = chat.scheduled = chat.gone = False
+    return chat

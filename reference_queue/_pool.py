@@ -8,7 +8,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from reference_queue import _steps
-from reference_queue._lane import Lane
+from reference_queue._lane import Lane, new_lane
 from reference_queue._steps import DONE, FATAL, Steps, drive
 from reference_queue.errors import LoopEnded
 
@@ -25,10 +25,11 @@ __all__ = ["Pool", "Worker"]
 M = TypeVar("M")
 R = TypeVar("R")
 
+
 class Worker(Generic[M, R]):
     """What one worker's task is doing; written by the task, so that nothing is lost however it ends."""
 
-    __slots__ = ("asked_by", "called_off", "chat", "message", "number", "retired", "task")
+    __slots__ = ("asked_by", "called_off", "chat", "looking", "message", "number", "retired", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
@@ -41,6 +42,8 @@ class Worker(Generic[M, R]):
         """The handler that waits, or may wait, for the message being handled."""
         self.called_off = 0
         """How often the queue itself has cancelled the handler; its message is settled and counted then."""
+        self.looking = True
+        """Whether it will look into the ready lane when its task goes on."""
         self.retired = False
 
 
@@ -59,11 +62,11 @@ class Pool(Generic[M, R]):
         self.batch = batch
         self.loop: asyncio.AbstractEventLoop | None = None
         self.chats: dict[Hashable, Chat[M, R]] = {}
-        self.ready: Lane[Chat[M, R]] = Lane()
+        self.ready: Lane[Chat[M, R]] = new_lane()
         self.live = 0
         """Workers started and not retired."""
         self.looking = 0
-        """Live workers without a chat."""
+        """Live workers that will look for a chat when their tasks go on."""
         self.workers: set[Worker[M, R]] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         """The loop keeps weak references only; nothing is ever counted by this set."""
@@ -79,7 +82,8 @@ class Pool(Generic[M, R]):
         """Put a chat with a queued message into the ready lane and see to a worker for it."""
         chat.scheduled = True
         self.ready.append(chat)
-        self.wake()
+        if self.looking < len(self.ready) and self.live < self.limit:
+            self.wake()
 
     def release(self, chat: Chat[M, R]) -> None:
         """Take a chat back from its worker: to the end of the ready lane, or out of mind."""
@@ -131,7 +135,8 @@ class Pool(Generic[M, R]):
     def wake(self) -> None:
         """Start as many workers as ready chats need and the limit allows."""
         while self.live < self.limit and self.looking < self.ready.present:
-            self._start()
+            # An empty context: otherwise the variables of whoever came first would live as long as the worker.
+            Context().run(self._start)
 
     def _start(self) -> None:
         assert self.loop is not None  # noqa: S101 - the queue binds it before it accepts anything
@@ -142,13 +147,12 @@ class Pool(Generic[M, R]):
         self.live += 1
         self.looking += 1
         self.workers.add(worker)
-        task = self._spawn(self._work(worker), "worker")
+        task = worker.task = self._spawn(self._work(worker), "worker")
         task.add_done_callback(lambda task: self._ended(worker, task))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         assert self.loop is not None  # noqa: S101 - as above
-        # An empty context: otherwise the variables of whoever came first would live as long as the worker.
-        task = Context().run(self.loop.create_task, coroutine, name=f"reference_queue {name}")
+        task = self.loop.create_task(coroutine, name=f"reference_queue {name}")
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
@@ -163,7 +167,8 @@ class Pool(Generic[M, R]):
         """
         await all_retired
 
-    async def _work(self, worker: Worker[M, R]) -> None:  # noqa: C901 - one flat loop: each call costs
+    # One flat loop, because every call in it is felt in the throughput.
+    async def _work(self, worker: Worker[M, R]) -> None:  # noqa: C901, PLR0912, PLR0915 - as above
         """Take ready chats in turn and handle at most `batch` messages of each, until none is ready."""
         task = worker.task = cast("asyncio.Task[None]", asyncio.current_task())
         driver = drive(self, worker)
@@ -173,19 +178,27 @@ class Pool(Generic[M, R]):
         cancelling = task.cancelling
         budget = batch
         try:
+            if task.get_loop().get_task_factory() is not None:
+                # Perhaps an eager one, which would run handlers in the midst of the call that sends a message.
+                await asyncio.sleep(0)
+            self.looking -= 1
+            worker.looking = False
             while True:
                 if not ready or budget <= 0:
                     # Either let the rest of the loop run, or wait for those who have just got their results:
                     # whoever asks again at once is served without a new task.
+                    self.looking += 1
+                    worker.looking = True
                     await asyncio.sleep(0)
-                    budget = batch
                     if not ready:
                         return
+                    self.looking -= 1
+                    worker.looking = False
+                    budget = batch
                 chat = ready.popleft()
                 if chat.gone:
                     ready.holes -= 1
                     continue
-                self.looking -= 1
                 worker.chat = chat
                 chat.worker = worker
                 turn = batch
@@ -200,11 +213,8 @@ class Pool(Generic[M, R]):
                     if room.watched:
                         room.taken(message)
                     future = message.future
-                    if future is None:
-                        begun = message.begin()
-                    else:
-                        # Nothing to remove: the callback is on its way, for the future has just been cancelled.
-                        begun = future.remove_done_callback(message)
+                    # Nothing to remove: the callback is on its way, for the future has just been cancelled.
+                    begun = message.begin() if future is None else future.remove_done_callback(message)
                     if begun:
                         worker.message = message
                         context = message.context
@@ -222,7 +232,6 @@ class Pool(Generic[M, R]):
                         self._go_on_unless_cancelled(worker, task)
                 budget -= batch - turn
                 worker.chat = chat.worker = None
-                self.looking += 1
                 if chat or chat.line is not None or self.idle:
                     self.release(chat)
                 else:  # the same, in short, for the usual case
@@ -289,9 +298,9 @@ class Pool(Generic[M, R]):
             if not message.done() and not loop.is_closed():
                 message.cancel()
         chat, worker.chat = worker.chat, None
-        if chat is None:
-            self.looking -= 1
-        else:
+        self.looking -= worker.looking
+        worker.looking = False
+        if chat is not None:
             self.release(chat)
         cancelled = worker.task is not None and worker.task.cancelling() > 0
         if loop.is_closed() or (cancelled and self._all_cancelled()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from reference_queue._lane import Lane
+from reference_queue._lane import Lane, new_lane
 
 if TYPE_CHECKING:
     from reference_queue._message import Chat, Message
@@ -31,18 +31,18 @@ class Room(Generic[M, R]):
         self.bounded = most is not None or most_per_chat is not None
         self.queued = 0
         self.waiting = 0
-        self.standing: Lane[Chat[M, R]] = Lane()
+        self.standing: Lane[Chat[M, R]] = new_lane()
         """Chats whose first waiting message lacks room over all only; one turn each, so none starves."""
-        self.by_age: Lane[Message[M, R]] | None = (
-            Lane() if policy == "drop_oldest" and most is not None else None
-        )
+        self.by_age: Lane[Message[M, R]] | None = new_lane() if policy == "drop_oldest" and most is not None else None
         self.watched = self.by_age is not None
         """Whether `taken` has anything to do; spares the usual message a call."""
 
     def has_place(self, chat: Chat[M, R]) -> bool:
-        """Say whether a new message of the chat can be let in without overtaking one that waits."""
-        if chat.line is not None and chat.line.present:
-            return False
+        """Say whether a new message of the chat can be let in without overtaking one that waits.
+
+        Whoever waits does so for want of room, for it is let in with the step that makes some: so nobody of
+        a chat that has room can be overtaken, except one who waits for room over all.
+        """
         if not self._has_own_place(chat):
             return False
         return self.most is None or (self.queued < self.most and not self._anyone_stands())
@@ -69,7 +69,7 @@ class Room(Generic[M, R]):
         """Put the message at the end of its chat's line."""
         chat = message.chat
         if chat.line is None:
-            chat.line = Lane()
+            chat.line = new_lane()
         chat.line.append(message)
         message.waiting = True
         self._count_waiting(1)

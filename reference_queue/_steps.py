@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
+from asyncio import InvalidStateError
 from collections.abc import Generator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from reference_queue.errors import HandlerNotAwaitable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from contextvars import Context
 
     from reference_queue._message import Chat, Message
@@ -61,47 +62,64 @@ def inside_handler_of(pool: Pool[M, R]) -> bool:
     return any(each.pool is pool for each in _running())
 
 
+def drive(pool: Pool[M, R], worker: Worker[M, R]) -> types.GeneratorType[Any, Message[M, R], None]:
+    """Return a generator that handles the messages sent to it; see `_drive`."""
+    # types.coroutine marks a generator as fit for `yield from` a coroutine; its type promises less.
+    return cast("types.GeneratorType[Any, Message[M, R], None]", _drive(pool, worker))
+
+
 @types.coroutine
-def drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, R], None]:
+def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, R], None]:
     """Handle each message that is sent in, and settle it; yield `DONE` in between.
 
     One generator for all messages of a worker, every step of which runs in the context of the message at
     hand: a coroutine driven from outside ends in a raised StopIteration, which costs as much as the rest.
     """
-    handler: Callable[[M], Any] = pool.handler
+    handler = cast("Callable[[M], Generator[Any, Any, R]]", pool.handler)  # what `yield from` makes of it
+    chain, extend_chain = _CHAIN.get, _CHAIN.set
+    coroutine: Any = types.CoroutineType
+    awaitable: Generator[Any, Any, R] | None
     while True:
         message = yield DONE
-        worker.asked_by = None if message.posted else _CHAIN.get()
-        _CHAIN.set((worker, worker.number))
+        worker.asked_by = None if message.posted else chain()
+        extend_chain((worker, worker.number))
         try:
             awaitable = handler(message.body)
             del message.body
-            if awaitable.__class__ is not types.CoroutineType:
+            if awaitable.__class__ is not coroutine:
                 awaitable = _as_coroutine(handler, awaitable)
-            result: R = yield from awaitable
+            result = yield from awaitable
             if not worker.called_off:
                 pool.completed += 1
             future = message.future
             if future is None:
                 message.succeed(result)
-            elif not future.done():
-                future.set_result(result)
+            else:
+                try:  # noqa: SIM105 - suppress() costs, and so does a look: callers rarely go
+                    future.set_result(result)
+                except InvalidStateError:
+                    pass
             del result, future
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its caller's
+        except BaseException as error:
             pool.fail(worker, message, error)
             if isinstance(error, FATAL):
                 raise
-        del message, awaitable
+        awaitable = None  # `del` would need it to be there, and the handler may have raised at the call
+        del message
         worker.number += 1
 
 
-async def _as_coroutine(handler: Any, awaitable: Any) -> Any:
-    """Await what the handler returned; say so if that is impossible."""
-    if not inspect.isawaitable(awaitable):
-        raise HandlerNotAwaitable(
-            f"The handler {handler!r} returned {type(awaitable).__name__}, which cannot be awaited. "
-            "Define it with `async def`; run blocking code in it with `await asyncio.to_thread(...)`."
-        )
+def _as_coroutine(handler: object, awaitable: object) -> Generator[Any, Any, Any]:
+    """Return a coroutine that awaits what the handler returned; raise if that is impossible."""
+    if inspect.isawaitable(awaitable):
+        return cast("Generator[Any, Any, Any]", _await(awaitable))
+    raise HandlerNotAwaitable(
+        f"The handler {handler!r} returned {type(awaitable).__name__}, which cannot be awaited. "
+        "Define it with `async def`; run blocking code in it with `await asyncio.to_thread(...)`."
+    )
+
+
+async def _await(awaitable: Awaitable[R]) -> R:
     return await awaitable
 
 
@@ -110,7 +128,7 @@ class Steps(Generator[Any, Any, None]):
 
     __slots__ = ("_context", "_driver", "_waits_for")
 
-    def __init__(self, driver: Generator[Any, Any, None], context: Context, waits_for: Any) -> None:
+    def __init__(self, driver: types.GeneratorType[Any, Any, None], context: Context, waits_for: Any) -> None:
         self._driver = driver
         self._context = context
         self._waits_for = waits_for

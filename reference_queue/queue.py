@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
-import weakref
 from asyncio import get_running_loop
-from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 from reference_queue._check import check_bound, check_choice, check_count, check_seconds
-from reference_queue._message import Chat, FromThread, Message, Posted
+from reference_queue._intake import Intake
+from reference_queue._message import Message, Posted
 from reference_queue._pool import Pool
 from reference_queue._room import Policy, Room
-from reference_queue._steps import handled_around, inside_handler_of
-from reference_queue.errors import (
-    CalledFromHandler,
-    CloseTimeout,
-    DeadlineExceeded,
-    MessageDropped,
-    QueueClosed,
-    QueueError,
-    QueueFull,
-    ReentrantEnqueue,
-    WrongLoop,
-)
+from reference_queue._steps import inside_handler_of
+from reference_queue._threads import send
+from reference_queue.errors import CalledFromHandler, CloseTimeout, QueueClosed, WrongLoop
 from reference_queue.stats import MemoryStats
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
     from types import TracebackType
-
     from typing import Self
 
 __all__ = ["CloseMode", "MessageQueue", "Policy"]
@@ -43,6 +32,9 @@ R = TypeVar("R")
 CloseMode = Literal["drain", "cancel"]
 
 _log = logging.getLogger("reference_queue")
+
+_MOST_NAMED = 5
+"""So many chats are named in an error's text."""
 
 
 class MessageQueue(Generic[M, R]):
@@ -57,6 +49,11 @@ class MessageQueue(Generic[M, R]):
       cancelling its tasks; `asyncio.run` does cancel them, and futures held by threads are settled even then.
     - Memory and tasks follow the work in flight. Nothing is kept for an idle chat; an idle queue has no task.
     - A handler runs in a copy of the context variables of whoever sent the message.
+
+    Handlers may send to the queue. One that asks for a result of its own chat, directly or by way of others, is
+    refused (`ReentrantEnqueue`). What cannot be told from honest waiting is not: two handlers that each await the
+    other's chat without having called each other, or as many handlers as there are workers, all awaiting chats
+    that have none. A deadline ends both; `post` avoids both.
 
     A queue belongs to the event loop in which it is first used, for life. Except for `enqueue_threadsafe` and
     `get_memory_stats`, its methods are to be called in that loop's thread.
@@ -79,7 +76,7 @@ class MessageQueue(Generic[M, R]):
         TypeError, ValueError: an argument is not of the kind described; the text says which and what is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every option is a keyword with a default
         self,
         handler: Callable[[M], Awaitable[R]],
         *,
@@ -91,9 +88,7 @@ class MessageQueue(Generic[M, R]):
         default_deadline: float | None = None,
     ) -> None:
         if not callable(handler):
-            raise TypeError(
-                f"handler={handler!r} cannot be called. Pass an async function that takes one message."
-            )
+            raise TypeError(f"handler={handler!r} cannot be called. Pass an async function that takes one message.")
         check_count("workers", workers)
         check_count("batch", batch)
         check_bound("max_queued", max_queued)
@@ -104,13 +99,11 @@ class MessageQueue(Generic[M, R]):
         self._pool = Pool(handler, self._room, workers, batch)
         self._chats = self._pool.chats
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._default_deadline = default_deadline
-        self._closed = False
-        self._dropped = self._expired = self._rejected = 0
+        self._intake = Intake(self._pool, self._room, default_deadline)
 
     def __repr__(self) -> str:
         stats = self.get_memory_stats()
-        state = "closed" if self._closed else "open"
+        state = "closed" if self._intake.closed else "open"
         return (
             f"<MessageQueue {state} chats={stats.total_chats} queued={stats.total_queued} "
             f"processing={stats.processing}>"
@@ -147,21 +140,24 @@ class MessageQueue(Generic[M, R]):
             WrongLoop: no event loop runs here, or another one than the queue's.
             TypeError, ValueError: ``chat_id`` is not hashable, ``deadline`` is no number above 0.
         """
-        if get_running_loop() is not self._loop:
+        try:
+            here = get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if not here:
             self._running_loop()
         entry: Message[M, R] = Message()
         entry.future = future = self._create_future()
         entry.context = context = copy_context()
         future.add_done_callback(entry, context=context)
-        self._take_in(entry, chat_id, message, deadline)
+        self._intake.take(entry, chat_id, message, deadline)
         return future
 
     async def post(self, chat_id: Hashable, message: M, *, deadline: float | None = None) -> None:
         """Take a message in without a result; return when it is accepted.
 
-        Under the policy ``"wait"`` this waits for room. If it is cancelled, or raises, the message is not
-        handled, unless its handling has already begun when the cancellation arrives. It is not handled
-        before the first await of this coroutine either: nothing happens to a coroutine that is not awaited.
+        Under the policy ``"wait"`` this waits for room. If it is cancelled meanwhile, the message is withdrawn,
+        unless its handling has begun by then. If it raises anything else, the message was not taken in.
 
         A handler that fails, and a deadline that passes after acceptance, are reported once to the loop's
         exception handler (`loop.call_exception_handler`), which logs them by default.
@@ -175,7 +171,7 @@ class MessageQueue(Generic[M, R]):
         entry: Posted[M, R] = Posted()
         entry.future = entry.acceptance = None
         entry.context = copy_context()
-        self._take_in(entry, chat_id, message, deadline)
+        self._intake.take(entry, chat_id, message, deadline)
         if entry.waiting:
             entry.acceptance = loop.create_future()
             try:
@@ -203,141 +199,12 @@ class MessageQueue(Generic[M, R]):
             WrongLoop: the queue has not been used in its loop yet, or that loop is closed.
             TypeError, ValueError: ``deadline`` is no number above 0.
         """
-        check_seconds("deadline", deadline)
-        loop = self._loop
-        if loop is None:
+        if self._loop is None:
             raise WrongLoop(
                 "The queue does not know its event loop yet. Enter it there first (`async with queue:`), "
                 "then enqueue from other threads."
             )
-        if self._closed:
-            raise self._closed_error()
-        if deadline is None:
-            deadline = self._default_deadline
-        entry: FromThread[M, R] = FromThread()
-        entry.future = None
-        entry.gone = True  # not there yet
-        entry.answer = answer = concurrent.futures.Future()
-        until = None if deadline is None else loop.time() + deadline
-        try:
-            loop.call_soon_threadsafe(self._arrive, entry, chat_id, message, until)
-        except RuntimeError as error:
-            answer.cancel()
-            raise WrongLoop(
-                "The event loop of the queue is closed. A queue ends with its loop: make a new one in the new loop."
-            ) from error
-        # A weak reference: the thread's hold on the answer must not keep a message alive in a dead loop.
-        message_ref = weakref.ref(entry)
-
-        def withdraw(answer: concurrent.futures.Future[R]) -> None:
-            if answer.cancelled():
-                with suppress(RuntimeError):  # the loop is closed: nothing is left to withdraw from
-                    loop.call_soon_threadsafe(_withdraw, message_ref)
-
-        answer.add_done_callback(withdraw)
-        return answer
-
-    def _arrive(self, entry: FromThread[M, R], chat_id: Hashable, body: M, until: float | None) -> None:
-        if entry.answer.cancelled():
-            return
-        loop = self._running_loop()
-        entry.context = copy_context()  # a copy of the thread's, which the loop has entered for this call
-        try:
-            # Late or not, a deadline is still to be counted as such: so it is never below a whole tick.
-            self._take_in(entry, chat_id, body, None if until is None else max(until - loop.time(), 1e-9))
-        except (QueueError, TypeError) as error:
-            entry.fail(error)
-
-    def _take_in(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
-        if self._closed:
-            raise self._closed_error()
-        if deadline is None:
-            deadline = self._default_deadline
-        else:
-            check_seconds("deadline", deadline)
-        try:
-            chat = self._chats.get(chat_id)
-        except TypeError as error:
-            raise TypeError(
-                f"chat_id={chat_id!r} is not hashable. Identify a chat by a str, an int or a tuple of such."
-            ) from error
-        if chat is None:
-            chat = self._chats[chat_id] = Chat()
-            chat.chat_id = chat_id
-            chat.pool = self._pool
-        elif chat.worker is not None and not entry.posted and handled_around(chat):
-            raise ReentrantEnqueue(
-                f"A handler of chat {chat_id!r} enqueued to its own chat, directly or by way of other chats: "
-                "the result cannot come before that handler ends, so waiting for it would be a deadlock. "
-                "Use `await queue.post(...)` for a message whose result the handler does not need."
-            )
-        entry.chat = chat
-        entry.body = body
-        entry.gone = entry.waiting = False
-        entry.timer = None
-        room = self._room
-        if not room.bounded:
-            chat.append(entry)
-            room.queued += 1
-            if not chat.scheduled:
-                self._pool.schedule(chat)
-        elif room.has_place(chat):
-            room.admit(entry)
-        else:
-            self._find_room(entry, chat)
-        if deadline is not None and not entry.gone:
-            entry.timer = get_running_loop().call_later(deadline, self._expire, entry, deadline)
-
-    def _find_room(self, entry: Message[M, R], chat: Chat[M, R]) -> None:
-        """Do with a message for which there is no room what the policy says."""
-        room = self._room
-        if room.policy == "drop_oldest":
-            oldest = room.oldest_in_the_way(chat)
-            room.admit(entry)
-            if oldest is not None:
-                self._dropped += 1
-                self._pool.take_out(oldest)
-                oldest.fail(
-                    MessageDropped(
-                        f"A newer message took the room of this one, the oldest of chat {oldest.chat.chat_id!r}. "
-                        "Raise the bound, or choose the policy 'wait' or 'reject'."
-                    )
-                )
-        elif room.policy == "wait" and not inside_handler_of(self._pool):
-            room.wait(entry)
-        else:
-            self._rejected += 1
-            self._pool.forget_if_idle(chat)
-            raise QueueFull(self._full_text(chat))
-
-    def _full_text(self, chat: Chat[M, R]) -> str:
-        room = self._room
-        fact = (
-            f"The queue is full: {chat.present} messages of chat {chat.chat_id!r} are queued "
-            f"(max_queued_per_chat={room.most_per_chat}), {room.queued} over all (max_queued={room.most}). "
-        )
-        if room.policy == "wait":
-            return fact + (
-                "The caller is a handler of this queue, and room may depend on its own end; so it does not wait. "
-                "Send from outside a handler, or raise the bound."
-            )
-        return fact + "Send later, raise the bound, or choose the policy 'wait' or 'drop_oldest'."
-
-    def _expire(self, message: Message[M, R], deadline: float) -> None:
-        message.timer = None
-        error = DeadlineExceeded(
-            f"The message of chat {message.chat.chat_id!r} was not handled within its deadline of {deadline:g} s. "
-            "Allow more time or find what held it up: get_memory_stats() shows queued messages and busy workers."
-        )
-        accepted = not message.waiting
-        if not message.gone:
-            self._pool.take_out(message)
-            message.fail(error)
-        elif not self._pool.call_off(message, error):
-            return
-        self._expired += 1
-        if message.posted and accepted:
-            self._pool.report("A posted message missed its deadline", message.chat, error)
+        return send(self._intake, self._loop, chat_id, message, deadline)
 
     # -- waiting and closing -----------------------------------------------------------------------------
 
@@ -360,7 +227,12 @@ class MessageQueue(Generic[M, R]):
             if idle in self._pool.idle:
                 self._pool.idle.remove(idle)
 
-    async def aclose(self, mode: CloseMode = "drain", *, timeout: float | None = None) -> None:
+    async def aclose(  # the timeout is of two phases, which no timeout around the call could tell apart
+        self,
+        mode: CloseMode = "drain",
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - for that reason
+    ) -> None:
         """Close the queue and wait until nothing of it is left: no message, no task.
 
         From the call on, new messages are refused with `QueueClosed`. With ``"drain"`` everything taken in
@@ -387,7 +259,7 @@ class MessageQueue(Generic[M, R]):
         check_seconds("timeout", timeout, zero=True)
         self._running_loop()
         self._refuse_handlers("aclose")
-        self._closed = True
+        self._intake.closed = True
         if mode == "cancel":
             self._cancel_all()
         elif not await _within(timeout, self.join()):
@@ -398,11 +270,13 @@ class MessageQueue(Generic[M, R]):
                 queued,
                 handled,
             )
-        if not await _within(timeout, self.join()):
-            stuck = [repr(each.chat.chat_id) for each in self._pool.workers if each.chat is not None]
+        in_time = await _within(timeout, self.join())
+        stuck = [repr(each.chat.chat_id) for each in self._pool.workers if each.chat is not None]
+        if stuck and not in_time:
+            more = ", ..." if len(stuck) > _MOST_NAMED else ""
             raise CloseTimeout(
                 f"{len(stuck)} handlers still run after their cancellation, those of the chats "
-                f"{', '.join(stuck[:5])}{', ...' if len(stuck) > 5 else ''}. Every future is settled. "
+                f"{', '.join(stuck[:_MOST_NAMED])}{more}. Every future is settled. "
                 "Look for an `except` or `finally` in the handler that swallows CancelledError or waits."
             )
         while self._pool.tasks:
@@ -439,7 +313,7 @@ class MessageQueue(Generic[M, R]):
             pending += handling
             overdue += handling and worker.called_off > 0
             processing += handling or worker.chat is not None
-        ended = pool.completed + pool.failed + pool.cancelled + self._dropped + self._expired
+        ended = pool.completed + pool.failed + pool.cancelled + self._intake.dropped + self._intake.expired
         queued, waiting = room.queued, room.waiting
         return MemoryStats(
             total_chats=len(self._chats),
@@ -454,9 +328,9 @@ class MessageQueue(Generic[M, R]):
             completed=pool.completed,
             failed=pool.failed,
             cancelled=pool.cancelled,
-            dropped=self._dropped,
-            expired=self._expired,
-            rejected=self._rejected,
+            dropped=self._intake.dropped,
+            expired=self._intake.expired,
+            rejected=self._intake.rejected,
         )
 
     # -- inside ------------------------------------------------------------------------------------------
@@ -487,24 +361,11 @@ class MessageQueue(Generic[M, R]):
                 "Call it where the queue was made, after what sends messages."
             )
 
-    @staticmethod
-    def _closed_error() -> QueueClosed:
-        return QueueClosed(
-            "The queue is closed or closing and takes no more messages. "
-            "Stop what sends them before aclose(), or make a new queue."
-        )
 
-
-def _withdraw(reference: weakref.ref[FromThread[Any, Any]]) -> None:
-    message = reference()
-    if message is not None and not message.gone:
-        message.chat.pool.withdraw(message)
-
-
-async def _within(timeout: float | None, wait: Coroutine[Any, Any, None]) -> bool:
-    """Await; return False if that took longer than the timeout."""
+async def _within(seconds: float | None, wait: Coroutine[Any, Any, None]) -> bool:
+    """Await; return False if that took longer."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             await wait
     except TimeoutError:
         return False

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import textwrap
 from collections import defaultdict
 
 import pytest
@@ -104,3 +107,32 @@ async def complaints():
     told = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
     return told
+
+
+PROLOGUE = """
+import asyncio, gc
+from reference_queue import *
+
+def show(results):
+    for result in results:
+        if not result.done():
+            print("pending")
+        elif result.cancelled():
+            print("cancelled")
+        else:
+            print(type(result.exception()).__name__ if result.exception() else result.result())
+"""
+
+
+@pytest.fixture
+def run_program():
+    """Run a program of its own and return the lines it prints: for loops that end with tasks alive.
+
+    Such tasks are leaks, and are meant to be; a test process may be watched for them, and kept from freeing them.
+    """
+
+    def run_program(source):
+        program = [sys.executable, "-c", PROLOGUE + textwrap.dedent(source)]
+        return subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+
+    return run_program

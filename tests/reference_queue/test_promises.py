@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import random
 import sys
 
@@ -200,7 +201,7 @@ async def test_handlers_that_never_suspend_let_the_rest_of_the_loop_run(script):
         for _ in range(10):
             await asyncio.sleep(0)
             handled.append(queue.get_memory_stats().completed)
-        assert max(later - sooner for sooner, later in zip(handled, handled[1:], strict=False)) <= 64
+        assert max(later - sooner for sooner, later in itertools.pairwise(handled)) <= 64
         for result in results:
             result.cancel()
 

@@ -1,0 +1,141 @@
+"""The way in: what becomes of a message between the call that brings it and the lane of its chat."""
+
+from __future__ import annotations
+
+from asyncio import get_running_loop
+from contextvars import Context
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from reference_queue._check import check_seconds
+from reference_queue._message import new_chat
+from reference_queue._steps import handled_around, inside_handler_of
+from reference_queue.errors import DeadlineExceeded, MessageDropped, QueueClosed, QueueFull, ReentrantEnqueue
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from reference_queue._message import Chat, Message
+    from reference_queue._pool import Pool
+    from reference_queue._room import Room
+
+__all__ = ["Intake"]
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+
+class Intake(Generic[M, R]):
+    """Takes messages in, as the bounds, the policy and the state of the queue allow."""
+
+    def __init__(self, pool: Pool[M, R], room: Room[M, R], default_deadline: float | None) -> None:
+        self.pool = pool
+        self.room = room
+        self.chats = pool.chats
+        self.default_deadline = default_deadline
+        self.closed = False
+        self.dropped = self.expired = self.rejected = 0
+        self._no_context = Context()
+
+    def take(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
+        """Take a message in: queue it, put it in line for room, or raise without a trace of it.
+
+        The caller has filled in who waits for it and its context.
+        """
+        if self.closed:
+            raise self.closed_error()
+        if deadline is None:
+            deadline = self.default_deadline
+        else:
+            check_seconds("deadline", deadline)
+        try:
+            chat = self.chats.get(chat_id)
+        except TypeError as error:
+            raise TypeError(
+                f"chat_id={chat_id!r} is not hashable. Identify a chat by a str, an int or a tuple of such."
+            ) from error
+        if chat is None:
+            chat = self.chats[chat_id] = new_chat(self.pool, chat_id)
+        elif chat.worker is not None and not entry.posted and handled_around(chat):
+            raise ReentrantEnqueue(
+                f"A handler of chat {chat_id!r} enqueued to its own chat, directly or by way of other chats: "
+                "the result cannot come before that handler ends, so waiting for it would be a deadlock. "
+                "Use `await queue.post(...)` for a message whose result the handler does not need."
+            )
+        entry.chat = chat
+        entry.body = body
+        entry.gone = entry.waiting = False
+        entry.timer = None
+        room = self.room
+        if not room.bounded:
+            chat.append(entry)
+            room.queued += 1
+            if not chat.scheduled:
+                self.pool.schedule(chat)
+        elif room.has_place(chat):
+            room.admit(entry)
+        else:
+            self._find_room(entry, chat)
+        if deadline is not None and not entry.gone:
+            # Without the caller's context: a loop keeps cancelled timers, and what hangs on them, for a while.
+            entry.timer = get_running_loop().call_later(
+                deadline, self._expire, entry, deadline, context=self._no_context
+            )
+
+    def _find_room(self, entry: Message[M, R], chat: Chat[M, R]) -> None:
+        """Do with a message for which there is no room what the policy says."""
+        room = self.room
+        if room.policy == "drop_oldest":
+            oldest = room.oldest_in_the_way(chat)
+            room.admit(entry)
+            if oldest is not None:
+                self.dropped += 1
+                self.pool.take_out(oldest)
+                oldest.fail(
+                    MessageDropped(
+                        f"A newer message took the room of this one, the oldest of chat {oldest.chat.chat_id!r}. "
+                        "Raise the bound, or choose the policy 'wait' or 'reject'."
+                    )
+                )
+        elif room.policy == "wait" and not inside_handler_of(self.pool):
+            room.wait(entry)
+        else:
+            self.rejected += 1
+            self.pool.forget_if_idle(chat)
+            raise QueueFull(self._full_text(chat))
+
+    def _full_text(self, chat: Chat[M, R]) -> str:
+        room = self.room
+        fact = (
+            f"The queue is full: {chat.present} messages of chat {chat.chat_id!r} are queued "
+            f"(max_queued_per_chat={room.most_per_chat}), {room.queued} over all (max_queued={room.most}). "
+        )
+        if room.policy == "wait":
+            return fact + (
+                "The caller is a handler of this queue, and room may depend on its own end; so it does not wait. "
+                "Send from outside a handler, or raise the bound."
+            )
+        return fact + "Send later, raise the bound, or choose the policy 'wait' or 'drop_oldest'."
+
+    def _expire(self, message: Message[M, R], deadline: float) -> None:
+        message.timer = None
+        error = DeadlineExceeded(
+            f"The message of chat {message.chat.chat_id!r} was not handled within its deadline of {deadline:g} s. "
+            "Allow more time or find what held it up: get_memory_stats() shows queued messages and busy workers."
+        )
+        accepted = not message.waiting
+        if not message.gone:
+            self.pool.take_out(message)
+            message.fail(error)
+        elif not self.pool.call_off(message, error):
+            return
+        self.expired += 1
+        if message.posted and accepted:
+            self.pool.report("A posted message missed its deadline", message.chat, error)
+
+    @staticmethod
+    def closed_error() -> QueueClosed:
+        """Return the error for a message that comes too late."""
+        return QueueClosed(
+            "The queue is closed or closing and takes no more messages. "
+            "Stop what sends them before aclose(), or make a new queue."
+        )
