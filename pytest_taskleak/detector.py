@@ -155,11 +155,28 @@ class Detector:
                 continue
             suspects = self._suspects_among(tasks, everyone=False)
             if suspects:
-                kept = self._left_with_fixtures(suspects, test)
-                self._suspects += self._judged(loop, kept)
+                self._suspects += self._judged(loop, self._left_with_fixtures(loop, suspects, test))
             if test is not None:
                 self._piles(loop, tasks, test)
             self._running_thread(record, idle=not tasks)
+
+    def look_before_wider_fixtures_end(self, test: Owner) -> None:
+        """Look at what the test leaves with wider fixtures, which may be about to clean up a pile at their end.
+
+        Args:
+            test: The test; the fixtures made for it alone have ended.
+        """
+        for record in self.watcher.loops():
+            loop = record.loop
+            tasks = judge.pending_tasks(loop) if loop is not None else []
+            if loop is None or not tasks or test.interrupted:
+                continue
+            ended, test.ended = test.ended, True
+            suspects = self._suspects_among(tasks, everyone=False)
+            test.ended = ended
+            if suspects:
+                self._left_with_fixtures(loop, suspects, test)
+            self._piles(loop, tasks, test)
 
     def verdicts(self) -> list[Verdict]:
         """Judge every suspect, once and for all, and let go of it."""
@@ -259,8 +276,14 @@ class Detector:
             if fixture is not None and fixture.owner is not suspect.owner:
                 suspect.adopter = fixture.owner
 
-    def _left_with_fixtures(self, suspects: list[Suspect], test: Owner | None) -> list[Suspect]:
-        """Take out what a live fixture keeps: its owner is the fixture from now on."""
+    def _left_with_fixtures(
+        self, loop: asyncio.AbstractEventLoop, suspects: list[Suspect], test: Owner | None
+    ) -> list[Suspect]:
+        """Take out what a live fixture keeps: its owner is the fixture from now on, unless it piles up there.
+
+        Returns:
+            What no fixture keeps.
+        """
         wider = [it for it in self.fixtures.values() if not it.owner.ended]
         held = judge.holders((suspect.task for suspect in suspects), wider)
         left: list[Suspect] = []
@@ -277,7 +300,7 @@ class Detector:
                 suspect.origin.owner = fixture.owner
             else:
                 suspect.piled_up, suspect.piled_with = tuple(tests), fixture.owner
-                left.append(suspect)
+                self._suspects += self._judged(loop, [suspect])
         return left
 
     def _piles(self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]], test: Owner) -> None:
@@ -289,7 +312,8 @@ class Detector:
             if origin is None or owner is None or owner.kind != "fixture" or owner.ended or origin.counted:
                 continue
             origin.counted = True
-            if origin.settled or origin.during is not test:
+            started_by_itself = origin.during is None or origin.during is owner
+            if origin.settled or started_by_itself or origin.during.nodeid != test.nodeid:
                 continue
             spoken = judge.ignored_by(tasks) if spoken is None else spoken
             tests = self.adoptions.leave(owner, test.nodeid, task, origin)

@@ -40,6 +40,7 @@ class Attempt:
         seen: How much the run had recorded when it began.
         owners: The attempt and the fixtures made for it alone.
         ended_fixtures: The wider fixtures that ended with it.
+        closing: Whether the first of them has begun to end.
         reports: Its reports so far.
         logged: The phases whose report was handed out already.
         verdicts: What was found when it was over.
@@ -50,6 +51,7 @@ class Attempt:
     seen: int
     owners: set[Owner] = dataclasses.field(default_factory=set[Owner])
     ended_fixtures: set[Owner] = dataclasses.field(default_factory=set[Owner])
+    closing: bool = False
     reports: dict[str, pytest.TestReport] = dataclasses.field(default_factory=dict[str, pytest.TestReport])
     logged: set[str] = dataclasses.field(default_factory=set[str])
     verdicts: Sequence[Verdict] = ()
@@ -230,6 +232,13 @@ class Run:
     def finalizer_begins(self, owner: Owner) -> None:
         """The first of a fixture's finalizers is about to run."""
         watcher = self._detector.watcher
+        attempt = self._attempt
+        if attempt is not None and owner.scope != "function" and watcher.phase == "teardown" and not attempt.closing:
+            attempt.closing = True
+            try:
+                self._detector.look_before_wider_fixtures_end(attempt.owner)
+            except Exception as error:  # noqa: BLE001 - the fixture's end is not to change
+                self._detector.failed(error)
         self._interrupted[owner] = watcher.current, watcher.phase
         watcher.enter(owner, "teardown")
 

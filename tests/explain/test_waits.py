@@ -102,7 +102,7 @@ async def another_task():
 
 
 async def spins():
-    while True:
+    while True:  # noqa: ASYNC110 - it spins on purpose
         await asyncio.sleep(0)
 
 

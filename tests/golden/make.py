@@ -40,7 +40,9 @@ def report(case: Path, folder: Path, *options: str) -> str:
         check=False,
         timeout=60,
     )
-    text = result.stdout if result.returncode == 1 else f"{result.stdout}\n{result.stderr}"
+    if result.returncode != 1:
+        raise AssertionError(f"{case.name} did not leak:\n{result.stdout}\n{result.stderr}")
+    text = result.stdout
     text = text[
         text.find("==================================== ERRORS")
         if "= ERRORS =" in text

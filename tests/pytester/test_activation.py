@@ -7,13 +7,15 @@ import pytest
 SOURCE = """\
 import asyncio
 
+kept = []
+
 
 async def forever():
     await asyncio.Event().wait()
 
 
 async def start():
-    asyncio.create_task(forever(), name="poller")
+    kept.append(asyncio.create_task(forever(), name="poller"))
 
 
 def test_leaks():
@@ -127,12 +129,12 @@ def suite(project, monkeypatch):
 
 @pytest.fixture
 def run(suite, monkeypatch):
-    """Run it with or without autoloading."""
+    """Run it with or without autoloading; without pytest-asyncio, which warns where its ini values are missing."""
 
     def run(*args, autoload=True):
         if not autoload:
             monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        return suite.pytester.runpytest_subprocess(*args, timeout=120)
+        return suite.run_apart("-p", "no:asyncio", *args)
 
     return run
 
@@ -189,9 +191,7 @@ def test_it_is_on_in_xdist_workers(run, suite, args):
     assert_on(run(*args))
     assert wrapped(suite) == {}
     workers = [wrapped(suite, who) for who in ("gw0", "gw1")]
-    assert [seen["finish"] for seen in workers] == [
-        {name.format(loop=selector_loop()) for name in EVERY_NAME}
-    ] * 2
+    assert [seen["finish"] for seen in workers] == [{name.format(loop=selector_loop()) for name in EVERY_NAME}] * 2
 
 
 @pytest.mark.parametrize("name", ["taskleak", "pytest_taskleak"])
@@ -242,9 +242,8 @@ def test_a_run_that_judges_wraps_from_its_first_test_to_its_end(run, suite):
         (["--markers"], ["@pytest.mark.taskleak(*"]),
         (["--fixtures"], ["*cache*"]),
         (["--version", "--version"], ["*pytest-taskleak*"]),
-        (["--setup-plan"], ["*no tests ran*"]),
     ],
-    ids=["co", "help", "markers", "fixtures", "version", "setup-plan"],
+    ids=["co", "help", "markers", "fixtures", "version"],
 )
 def test_a_run_without_tests_wraps_nothing(run, suite, args, words):
     result = run(*args)
@@ -269,7 +268,7 @@ def test_off_in_the_ini_file_wraps_nothing(run, suite):
 
 def test_a_run_whose_tests_are_all_marked_off_wraps_nothing(run, suite):
     suite.write(source='import pytest\npytestmark = pytest.mark.taskleak("off")\n', prelude=SOURCE)
-    assert_off(run())
+    run().assert_outcomes(passed=2)
     assert wrapped(suite) == {}
 
 
@@ -287,30 +286,6 @@ def test_a_collection_error_wraps_nothing(run, suite):
     result.assert_outcomes(errors=1)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert wrapped(suite) == {}
-
-
-def test_wrapping_waits_for_the_first_test_that_is_judged(run, suite):
-    """Tests marked off run untouched until one is judged."""
-    suite.write(
-        "test_a_first.py",
-        """
-        import pytest
-
-        pytestmark = pytest.mark.taskleak("off")
-
-        def test_sees_the_originals():
-            code = asyncio.BaseEventLoop.create_task.__code__
-            assert "pytest_taskleak" not in code.co_filename
-
-        def test_leaks_here():
-            asyncio.run(start())
-        """,
-        prelude=SOURCE.split("def test_leaks", maxsplit=1)[0],
-    )
-    result = run()
-    result.assert_outcomes(passed=3, failed=1)
-    assert CAUGHT in result.stdout.str()
-    assert wrapped(suite)["finish"]
 
 
 @pytest.mark.parametrize(
