@@ -67,6 +67,7 @@ class Detector:
         self.grace = grace
         self.strict = strict
         self._defects: list[BaseException] = []
+        self._failed = False
         self.announce = announce
         self.test: Owner | None = None
         self._places = places
@@ -130,6 +131,7 @@ class Detector:
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the detector's own."""
+        self._failed = True
         self._defects.append(error)
 
     def take_defects(self) -> list[str]:
@@ -228,6 +230,8 @@ class Detector:
         """Those that no rule speaks for, that were not judged yet, and whose owner, or loop, has ended."""
         if not tasks:
             return []
+        # Where the recording failed, tasks that it missed must not be laid at a test's door.
+        mine = everyone and not self._failed and self._began_in_test(tasks[0].get_loop())
         # Sets have no order; what is made past the recorder has no number, and comes last.
         tasks.sort(key=lambda task: origin.serial if (origin := self._origin(task)) else sys.maxsize)
         spoken = judge.ignored_by(tasks)
@@ -239,8 +243,8 @@ class Detector:
             owner = origin.owner if origin is not None else None
             if origin is not None and (origin.settled or (origin.late and owner is not None and owner.blamed)):
                 continue
-            if owner is None and everyone and origin is None:
-                owner = self.test  # made past `create_task`, in a loop that ends with whoever is busy
+            if owner is None and origin is None and mine:
+                owner = self.test  # made past `create_task`, in a loop that this test alone used
             if owner is None and not self.strict:
                 continue
             if owner is not None and (owner.interrupted or not (everyone or owner.ended)):
@@ -249,6 +253,10 @@ class Detector:
             suspect.owner = owner
             suspects.append(suspect)
         return suspects
+
+    def _began_in_test(self, loop: asyncio.AbstractEventLoop) -> bool:
+        began_in = self.watcher.began_in(loop)
+        return self.test is not None and began_in is not None and began_in.nodeid == self.test.nodeid
 
     def _judged(self, loop: asyncio.AbstractEventLoop, suspects: list[Suspect]) -> list[Suspect]:
         """Give suspects their grace; who is still pending is put into words while it still waits."""
@@ -312,9 +320,9 @@ class Detector:
             if origin is None or owner is None or owner.kind != "fixture" or owner.ended or origin.counted:
                 continue
             origin.counted = True
-            started_by_itself = origin.during is None or origin.during is owner
-            if origin.settled or started_by_itself or origin.during.nodeid != test.nodeid:
-                continue
+            during = origin.during
+            if origin.settled or during is None or during is owner or during.nodeid != test.nodeid:
+                continue  # judged already, or what the fixture starts for itself, or of an earlier test
             spoken = judge.ignored_by(tasks) if spoken is None else spoken
             tests = self.adoptions.leave(owner, test.nodeid, task, origin)
             if task in spoken or len(tests) < _PILE_OF_FIXTURE:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     import pytest
 
+_RUNNERS = ("pytest_asyncio.", "anyio.")
+"""Modules whose own fixtures keep a loop. A user's async fixture has the user's module, also when it is wrapped."""
+
 _GENERATORS = (types.GeneratorType, types.AsyncGeneratorType)
 
 
@@ -24,6 +27,8 @@ def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) ->
             kept += list(frame.f_locals.values()) if frame is not None else []
     holder: object = None
     asked: Any = request
+    if fixturedef.func.__module__.startswith(_RUNNERS):
+        return kept  # it keeps a loop, and nothing of the user's
     if fixturedef.scope == "class":
         holder = asked.cls
     elif fixturedef.scope == "module" and fixturedef.argname.startswith(("_xunit", "_unittest")):

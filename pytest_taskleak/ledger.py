@@ -27,13 +27,17 @@ class Ledger:
 
     def logged(self, report: pytest.TestReport) -> None:
         """A report came; what it took along is entered, once."""
+        if report.when == "setup":
+            # Another attempt at the test: what the one before it left counts no more.
+            for key, found in list(self._found.items()):
+                if found.nodeid == report.nodeid and found.leaks[0].scope == "function":
+                    del self._found[key]
         if report.when == "teardown":
             self.enter(read(report))
 
     def enter(self, letter: Letter) -> None:
         """Enter what was found, and report by itself what was found late."""
         for found in letter.shown:
-            # The last attempt at a test counts, as everywhere in a report.
             self._found[_key(found)] = found
         for found in letter.late:
             known = self._found.get(_key(found))

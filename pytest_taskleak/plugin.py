@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,8 @@ from pytest_taskleak.settings import MARKER, Options, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from pytest_taskleak.model import Phase
 
 _OPTIONS = pytest.StashKey[Options]()
 _RUN = pytest.StashKey[Run]()
@@ -46,7 +47,14 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    config.stash[_OPTIONS].check(items)
+    try:
+        config.stash[_OPTIONS].check(items)
+    except pytest.UsageError as error:
+        if not hasattr(config, "workerinput"):
+            raise
+        # xdist shows no usage error of a worker: there it is an error of collection.
+        config.hook.pytest_collectreport(report=pytest.CollectReport(str(config.rootpath), "failed", f"{error}", []))
+        items.clear()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,25 +63,31 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return run.protocol(item, nextitem, _HERE) if run else None
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+# Wrappers of the older kind, through which no exception passes: the newer ones would add their frames to tracebacks.
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
+    yield from _phase(item, "setup")
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
+    yield from _phase(item, "call")
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, None]:
+    yield from _phase(item, "teardown")
+
+
+def _phase(item: pytest.Item, phase: Phase) -> Generator[None, Any, None]:
     run = item.config.stash.get(_RUN, None)
-    with run.phase(item, "setup") if run else nullcontext():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    run = item.config.stash.get(_RUN, None)
-    with run.phase(item, "call") if run else nullcontext():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    run = item.config.stash.get(_RUN, None)
-    with run.phase(item, "teardown") if run else nullcontext():
-        return (yield)
+    if run:
+        run.enter(item, phase)
+    outcome = yield
+    if run:
+        run.leave(item, phase, outcome.exception)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -84,17 +98,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> Generator[None, Any, Any]:
+) -> Generator[None, Any, None]:
     run = request.config.stash.get(_RUN, None)
     is_set_up = run.fixture_begins(fixturedef, request) if run else None
-    try:
-        return (yield)
-    finally:
-        if is_set_up is not None:
-            is_set_up()
+    yield
+    if is_set_up is not None:
+        is_set_up()
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
 from _pytest import runner
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_taskleak.model import Phase
     from pytest_taskleak.outcome import Show
     from pytest_taskleak.settings import Options, Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _CUT_SHORT = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 
@@ -57,6 +60,20 @@ class Attempt:
     verdicts: Sequence[Verdict] = ()
 
 
+def _contained(method: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R | None]:
+    """Keep a defect of the plugin's own away from the run: it is shown once, and None is given."""
+
+    @functools.wraps(method)
+    def contained(self: Run, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - no outcome may change by it
+            self.failed(error)
+            return None
+
+    return contained
+
+
 class Run:
     """The plugin for one pytest run in one process.
 
@@ -75,10 +92,13 @@ class Run:
             strict=options.run.strict,
             announce=self._announce,
         )
-        self._started = False
         self._holding = False
         self._attempt: Attempt | None = None
         self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
+
+    def failed(self, error: Exception) -> None:
+        """Keep a defect of the plugin's own, to be shown at the end."""
+        self._detector.failed(error)
 
     # -- a test
 
@@ -92,7 +112,7 @@ class Run:
         Returns:
             True where the test was run; None to leave it to pytest.
         """
-        if self._options.of(item).mode == "off" and not self._started:
+        if not self._options.judges:
             return None
         if _run_by_another(item, nextitem, plugin):
             return True
@@ -110,36 +130,36 @@ class Run:
 
     def _begin(self, item: pytest.Item) -> None:
         settings = self._options.of(item)
-        if settings.mode == "off" and not self._started:
-            self._attempt = None
-            return
-        self._started = True
         owner = Owner("test", item.nodeid, item.name, location=item.location)
         self._attempt = Attempt(owner, settings, self._detector.watcher.seen, {owner})
         self._detector.grace, self._detector.strict = settings.grace, settings.strict
         self._detector.test = owner
 
-    def phase(self, item: pytest.Item, phase: Phase) -> _PhaseOfTest:
-        """A phase of a test, as a context."""
-        return _PhaseOfTest(self, item, phase)
-
     def enter(self, item: pytest.Item, phase: Phase) -> None:
         """A phase of the test begins; reports that can no longer change go out."""
+        if not self._options.judges:
+            return
         if phase == "setup":
             self._begin(item)
         attempt = self._attempt
         if attempt is None:
             return
-        if self._holding and (phase != "teardown" or not self._may_leak(attempt)):
+        if self._holding and (phase != "teardown" or self._may_leak(attempt) is False):
             self._hand_out(item)
+        self._watch(attempt, phase)
+
+    @_contained
+    def _watch(self, attempt: Attempt, phase: Phase) -> None:
         self._detector.start()  # the modules of this test may have imported another kind of loop
         self._detector.watcher.enter(attempt.owner, phase)
 
+    @_contained
     def _may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
         watcher = self._detector.watcher
         return watcher.seen != attempt.seen or bool(watcher.loops())
 
+    @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
         """A phase of the test is over, one way or the other."""
         attempt = self._attempt
@@ -154,16 +174,13 @@ class Run:
     def _end(self, item: pytest.Item, attempt: Attempt) -> None:
         """The outermost teardown of the test is over: what it started must be over too."""
         attempt.owner.ended = True
-        try:
-            self._detector.look_at_open_loops(attempt.owner)
-            attempt.verdicts = self._detector.verdicts()
-            if attempt.settings.cancel and attempt.verdicts:
-                self._detector.cancel_pending(attempt.settings.grace)
-            mine = self._mine(attempt)
-            if mine and attempt.settings.mode != "off":
-                item.user_properties.append(("taskleak", texts.headline(mine)))
-        except Exception as error:  # noqa: BLE001 - the test's outcome is not to change
-            self._detector.failed(error)
+        self._detector.look_at_open_loops(attempt.owner)
+        attempt.verdicts = self._detector.verdicts()
+        if attempt.settings.cancel and attempt.verdicts:
+            self._detector.cancel_pending(attempt.settings.grace)
+        mine = self._mine(attempt)
+        if mine and attempt.settings.mode != "off":
+            item.user_properties.append(("taskleak", texts.headline(mine)))
 
     def made_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """A phase's report was made: keep it until it can no longer change, and let it say what leaked."""
@@ -175,10 +192,7 @@ class Run:
             if self._holding:
                 _stop_in_time(item.session, report)
             return
-        try:
-            self._apply(item, attempt, report)
-        except Exception as error:  # noqa: BLE001 - the test's outcome is not to change
-            self._detector.failed(error)
+        self._apply(item, attempt, report)
         defects = self._detector.take_defects()
         if defects:
             carry(report, Letter(defects=defects))
@@ -200,15 +214,18 @@ class Run:
 
     # -- a fixture
 
-    def fixture_begins(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Callable[[], None]:
+    @_contained
+    def fixture_begins(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Callable[[], None] | None:
         """A fixture is about to be set up.
 
         Returns:
-            What to call when it is, or has failed to be.
+            What to call when it is, or has failed to be; None for nothing.
         """
         attempt = self._attempt
         if attempt is None:
-            return lambda: None
+            return None
         watcher = self._detector.watcher
         before = watcher.current, watcher.phase
         test = attempt.owner
@@ -229,19 +246,22 @@ class Run:
 
         return is_set_up
 
+    @_contained
     def finalizer_begins(self, owner: Owner) -> None:
         """The first of a fixture's finalizers is about to run."""
         watcher = self._detector.watcher
         attempt = self._attempt
         if attempt is not None and owner.scope != "function" and watcher.phase == "teardown" and not attempt.closing:
             attempt.closing = True
-            try:
-                self._detector.look_before_wider_fixtures_end(attempt.owner)
-            except Exception as error:  # noqa: BLE001 - the fixture's end is not to change
-                self._detector.failed(error)
+            self._look_before_wider_fixtures_end(attempt)
         self._interrupted[owner] = watcher.current, watcher.phase
         watcher.enter(owner, "teardown")
 
+    @_contained
+    def _look_before_wider_fixtures_end(self, attempt: Attempt) -> None:
+        self._detector.look_before_wider_fixtures_end(attempt.owner)
+
+    @_contained
     def fixture_has_ended(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """A fixture's finalizers are over."""
         live = self._detector.fixtures.pop(fixturedef, None)
@@ -259,17 +279,16 @@ class Run:
 
     def finish(self) -> Letter:
         """All tests and fixtures are over: restore everything, and tell what was found only now."""
-        letter = Letter()
-        try:
-            self._attempt = self._detector.test = None
-            self._detector.look_at_open_loops(None)
-            letter = self._late(self._detector.verdicts())
-        except Exception as error:  # noqa: BLE001 - the run's outcome is not to change
-            self._detector.failed(error)
-        finally:
-            self._detector.stop()
+        self._attempt = self._detector.test = None
+        letter = self._last_look() or Letter()
+        self._detector.stop()
         letter.defects += self._detector.take_defects()
         return letter
+
+    @_contained
+    def _last_look(self) -> Letter:
+        self._detector.look_at_open_loops(None)
+        return self._late(self._detector.verdicts())
 
     # -- verdicts into reports
 
@@ -281,6 +300,7 @@ class Run:
             if owner in attempt.owners and not expects(leak.task, leak.coroutine)
         ]
 
+    @_contained
     def _apply(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport) -> None:
         mode = attempt.settings.mode
         mine = self._mine(attempt) if mode != "off" else []
@@ -332,6 +352,7 @@ class Run:
                 letter.late.append(Found(owner.nodeid, owner.location, mode, leaks))
         return letter
 
+    @_contained
     def _announce(self, leaks: list[Leak]) -> None:
         """Say at once, past pytest's capture, what a loop waits for: it may wait for ever."""
         text = texts.details(leaks, **self.show)
@@ -340,23 +361,6 @@ class Run:
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             sys.stderr.write(lines)
             sys.stderr.flush()
-
-
-class _PhaseOfTest:
-    """A phase as a context; a class, so that it adds no frame to the traceback of what is raised inside."""
-
-    __slots__ = ("_item", "_phase", "_run")
-
-    def __init__(self, run: Run, item: pytest.Item, phase: Phase) -> None:
-        self._run = run
-        self._item = item
-        self._phase: Phase = phase
-
-    def __enter__(self) -> None:
-        self._run.enter(self._item, self._phase)
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._run.leave(self._item, self._phase, error)
 
 
 def _finalizer_begins(run: Run, owner: Owner) -> None:

@@ -84,7 +84,12 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 class Options:
-    """The settings of a run, and what a test's markers make of them."""
+    """The settings of a run, and what a test's markers make of them.
+
+    Attributes:
+        run: The settings where no marker says otherwise.
+        judges: Whether any of the tests that were checked is judged.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         """Read the command line and the ini file.
@@ -99,12 +104,13 @@ class Options:
             "cancel": config.getoption("--taskleak-cancel"),
         }
         ini = {
-            "mode": _ini(config, "taskleak", functools.partial(_mode, "ini value `taskleak`")),
-            "grace": _ini(config, "taskleak_grace", functools.partial(_grace, "ini value `taskleak_grace`")),
-            "strict": _ini(config, "taskleak_strict", bool),
-            "cancel": _ini(config, "taskleak_cancel", bool),
+            "mode": _ini(config, "taskleak", "valid are fail, warn, off", _mode),
+            "grace": _ini(config, "taskleak_grace", "give seconds, 0 or more", _grace),
+            "strict": _ini(config, "taskleak_strict", "give true or false", lambda _where, value: bool(value)),
+            "cancel": _ini(config, "taskleak_cancel", "give true or false", lambda _where, value: bool(value)),
         }
         self._ini = Settings(**ini)
+        self.judges = False
         self.run = dataclasses.replace(self._ini, **_given(self._line))
 
     @property
@@ -141,8 +147,8 @@ class Options:
         Raises:
             pytest.UsageError: For the first wrong one.
         """
-        for item in items:
-            self.of(item)
+        modes = [self.of(item).mode for item in items]
+        self.judges = any(mode != "off" for mode in modes)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
@@ -218,8 +224,10 @@ def _seconds(text: str) -> float:
         raise pytest.UsageError(f"--taskleak-grace: {text!r} is not a number; give seconds, 0 or more") from None
 
 
-def _ini(config: pytest.Config, name: str, read: Callable[[Any], object]) -> Any:
+def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any], object]) -> Any:
+    where = f"ini value `{name}`"
     try:
-        return read(config.getini(name))
-    except (TypeError, ValueError) as error:
-        raise pytest.UsageError(f"ini value `{name}`: {error}") from None
+        value = config.getini(name)
+    except (TypeError, ValueError, pytest.UsageError) as error:  # which one depends on pytest's version
+        raise pytest.UsageError(f"{where}: {error}; {valid}") from None
+    return read(where, value)

@@ -85,7 +85,11 @@ def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
         verbosity: Below 0 a line a cause; 0 what is needed to mend it; above, every frame.
         root: The folder that paths are shown relative to.
     """
-    groups = grouped(leaks)
+    by_owner: dict[str, list[Leak]] = {}
+    for leak in leaks:
+        by_owner.setdefault(owner_label(leak), []).append(leak)
+    groups = [group for same in by_owner.values() for group in grouped(same)]
+    groups.sort(key=lambda group: group[0].in_library)
     if verbosity < 0:
         return "\n".join(one_line(leak, count, root) for leak, count in groups)
     numbered = len(groups) > 1
@@ -93,7 +97,8 @@ def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
         _one(leak, count, f"{number}. " if numbered else "", verbosity, root)
         for number, (leak, count) in enumerate(groups, 1)
     )
-    heading = [f"{_count(len(leaks), _noun(leaks))} from {len(groups)} causes"] if numbered else []
+    causes = _count(len({leak.fingerprint for leak in leaks}), "cause")
+    heading = [f"{_count(len(leaks), _noun(leaks))} from {causes}"] if numbered else []
     return "\n\n".join([*heading, *parts])
 
 
@@ -105,9 +110,14 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
     lines = [
         f"{_count(len(groups), 'cause')}, {_count(len(leaks), 'leaked ' + _noun(leaks))} in {_count(tests, 'test')}"
     ]
+    owners = {leak.fingerprint: set[tuple[str, str]]() for leak in leaks}
+    for leak in leaks:
+        owners[leak.fingerprint].add((leak.nodeid, owner_label(leak)))
     for leak, count in groups:
+        others = len(owners[leak.fingerprint]) - 1
+        more = f", and {_count(others, 'other')}" if others else ""
         library = "  [library]" if leak.in_library else ""
-        lines.append(one_line(leak, count, root) + library)
+        lines.append(one_line(leak, count, root) + more + library)
     return lines
 
 

@@ -30,7 +30,9 @@ class Patch:
         What `make` gives must call `patch.stale` instead of working once `patch.live` is False.
         """
         self.live = True
-        self._cls = next((base for base in cls.__mro__ if name in vars(base) and _writable(base)), cls)
+        # uvloop's Loop is a subclass of one written in C: where the definition cannot be changed, the class is.
+        definer = next((base for base in cls.__mro__ if name in vars(base)), cls)
+        self._cls = definer if _writable(definer) else cls
         self._name = name
         self._before = vars(self._cls).get(name, _ABSENT)
         present = getattr(self._cls, name)

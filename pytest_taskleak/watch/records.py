@@ -29,10 +29,11 @@ class Listener(Protocol):
 class LoopRecord:
     """A loop in which a task was made, and the thread in which it was seen running; it keeps neither alive."""
 
-    __slots__ = ("_thread", "ident", "ref")
+    __slots__ = ("_thread", "began_in", "ident", "ref")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, began_in: Owner | None) -> None:
         self.ref = weakref.ref(loop)
+        self.began_in = began_in
         self._thread: weakref.ref[threading.Thread] | None = None
         self.ident: int | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread
 import contextvars
 import sys
 import threading
@@ -25,6 +26,8 @@ _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: i
 _running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for writers of event loops; never raises
 _current_task = asyncio.current_task
 _ident = threading.get_ident
+
+_POOL_WORKER: object = getattr(concurrent.futures.thread, "_worker", None)
 
 _ATTRIBUTE = "_taskleak"
 """The attribute of a Task or a Thread that carries its origin: it must die with it, and cost next to nothing."""
@@ -174,6 +177,11 @@ class Watcher:
         setattr(task, _ATTRIBUTE, origin)
         return origin
 
+    def began_in(self, loop: asyncio.AbstractEventLoop) -> Owner | None:
+        """Who was busy when the first task was made in a loop, None where that was nobody, or unseen."""
+        record = self._loops.get(id(loop))
+        return record.began_in if record is not None and record.ref() is loop else None
+
     def recorded_elsewhere(self, task: asyncio.Task[Any]) -> bool:
         """Whether the task is another run's business: a run inside this one, or the one around it."""
         origin = origin_of(task)
@@ -197,7 +205,7 @@ class Watcher:
             return owner
         if ident != self._main:
             thread = self.thread_origin(threading.current_thread())
-            if thread is not None:
+            if thread is not None and thread.owner is not None:
                 return thread.owner
         return self.current
 
@@ -247,7 +255,7 @@ class Watcher:
         running = _running_loop()
         record = self._loops.get(id(loop))
         if record is None or record.ref() is not loop:
-            record = self._loops[id(loop)] = LoopRecord(loop)
+            record = self._loops[id(loop)] = LoopRecord(loop, self.current)
         if running is loop and record.ident != _ident():
             record.ran_in(threading.current_thread())
         self.seen += 1
@@ -337,6 +345,23 @@ class Watcher:
 
         return call_exception_handler
 
+    def _carry_into(self, thread: threading.Thread, owner: Owner) -> None:
+        """Set the owner in the thread's own context, which is empty: what it submits to a loop copies that.
+
+        The way of error trackers that follow threads: the instance's `run`, for the one call.
+        """
+        if "run" in vars(thread):
+            return  # somebody else's arrangement
+        run = thread.run
+
+        def run_for_owner() -> None:
+            __tracebackhide__ = True
+            del vars(thread)["run"]
+            self._owner.set(owner)
+            run()
+
+        vars(thread)["run"] = run_for_owner
+
     def _thread_start(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def start(thread: threading.Thread, /) -> None:
             __tracebackhide__ = True
@@ -347,9 +372,12 @@ class Watcher:
                 running = _running_loop()
                 parent = self._parent(running) if running is not None else None
                 owner = (parent.owner if parent is not None else None) or self._owner_now(running)
+                owner = None if _pooled(thread) else owner
                 origin = ThreadOrigin(self, owner, self.phase, capture(_frame(1), self._own))
                 setattr(thread, _ATTRIBUTE, origin)
                 self.seen += 1
+                if owner is not None:
+                    self._carry_into(thread, owner)
             except Exception as error:  # noqa: BLE001 - the thread must start
                 self.listener.failed(error)
             original(thread)
@@ -361,3 +389,8 @@ def origin_of(task: object) -> Origin | None:
     """What any run recorded of a task, None where nothing was."""
     origin = getattr(task, _ATTRIBUTE, None)
     return origin if type(origin) is Origin else None
+
+
+def _pooled(thread: threading.Thread) -> bool:
+    """Whether the thread is an executor's: it works for whoever submits, not for who happened to start it."""
+    return getattr(thread, "_target", None) is _POOL_WORKER
