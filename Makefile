@@ -4,7 +4,7 @@ PYTHON ?= $(shell for it in python3 python3.15 python3.14 python3.13 python3.12 
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint types golden bench clean
+.PHONY: help demo test lint types golden bench bench-here clean
 
 help:
 	@echo "make demo    the plugin finds what the incident's queue leaks, and passes the reference queue"
@@ -39,7 +39,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
@@ -52,11 +52,15 @@ types: $(VENV)/.types
 golden: $(VENV)/.test
 	$(BIN)/python tests/golden/make.py
 
+# The peers are pytest plugins themselves: they get an environment of their own.
+bench:
+	@$(MAKE) --no-print-directory bench-here VENV=$(VENV)-bench
+
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[asyncio]' --group bench
 	@touch $@
 
-bench: $(VENV)/.bench
+bench-here: $(VENV)/.bench
 	$(BIN)/python benchmarks/task_cost.py
 	$(BIN)/python benchmarks/suite_cost.py
 	$(BIN)/python benchmarks/compare.py

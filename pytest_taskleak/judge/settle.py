@@ -38,6 +38,8 @@ def settle(loop: asyncio.AbstractEventLoop, tasks: Collection[asyncio.Task[Any]]
     loop.run_until_complete(_turns(loop, tasks))
     if any(not task.done() for task in tasks) and grace > 0:
         loop.run_until_complete(_deadline(loop, tasks, grace))
+        # What woke up just then gets its turns: the machine may have stood still for all of the grace.
+        loop.run_until_complete(_turns(loop, tasks))
     return True
 
 

@@ -997,6 +997,18 @@ def test_a_task_that_ends_within_the_grace_is_no_leak(judged, scope, millisecond
     words, text = judged(source)
     assert words == {"test_it": "PASSED"}
     assert QUIET not in text
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_the_grace_is_what_was_asked_for(judged, scope):
+    source = f"""
+        @pytest.mark.asyncio(loop_scope="{scope}")
+        async def test_it():
+            asyncio.create_task(asyncio.sleep(0.5), name="brief")
+    """
+    words, text = judged(source, "--taskleak-grace=60")
+    assert words == {"test_it": "PASSED"}
+    assert QUIET not in text
     words, text = judged(source, "--taskleak-grace=0")
     assert words == {"test_it": "FAILED"}
     assert "1 task outlived `test_it`: task 'brief', sleep" in text
