@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
+from golden.make import SURROUNDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project with pytest-asyncio in auto mode."""
     monkeypatch.setenv("COLUMNS", "120")
-    for name in ("CI", "GITHUB_ACTIONS", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+    for name in (*SURROUNDINGS, "PYTEST_XDIST_WORKER"):
         monkeypatch.delenv(name, raising=False)
     (pytester.path / "pytest.ini").write_text(INI, encoding="utf-8")
     return Project(pytester)

@@ -12,6 +12,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CASES = sorted((HERE / "cases").glob("*.py"))
 
+SURROUNDINGS = (
+    *("BUILD_NUMBER", "CI", "GITHUB_ACTIONS"),
+    *("FORCE_COLOR", "NO_COLOR", "PY_COLORS"),
+    *("PYTEST_ADDOPTS", "PYTEST_PLUGINS"),
+)
+"""Variables by which pytest writes otherwise than to a person at a plain terminal."""
+
 _INI = """\
 [pytest]
 asyncio_mode = auto
@@ -30,10 +37,11 @@ def report(case: Path, folder: Path, *options: str) -> str:
     (folder / case.name).write_text(case.read_text(encoding="utf-8"), encoding="utf-8")
     plugins = ["taskleak", "pytest_asyncio.plugin"]
     command = [sys.executable, "-m", "pytest", *(word for plugin in plugins for word in ("-p", plugin))]
+    inherited = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     result = subprocess.run(
         [*command, "-p", "no:cacheprovider", "--show-capture=no", *options, case.name],
         cwd=folder,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         encoding="utf-8",
