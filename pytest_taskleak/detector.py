@@ -6,16 +6,17 @@ import asyncio
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
-from pytest_taskleak.model import Leak, Origin, Owner, fold
+from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import LoopRecord
 
@@ -29,18 +30,6 @@ _PILE_OF_FIXTURE = 3
 """The same for tasks that the fixture itself started, such as a server's handlers.
 
 How many those are depends on the connections that others keep open, so two may be chance."""
-
-
-class Verdict(NamedTuple):
-    """A leak, and whose.
-
-    Attributes:
-        owner: Who is to blame, None where that is unknown (reported in strict mode only).
-        leak: The leak.
-    """
-
-    owner: Owner | None
-    leak: Leak
 
 
 class Detector:
@@ -96,7 +85,7 @@ class Detector:
         if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
             self._let_go(tasks)  # the run was cut short: what is alive is so by design
             return None
-        suspects = self._judged(loop, self._suspects_among(tasks, everyone=True))
+        suspects = self._judged(loop, self._suspects_among(tasks, everyone=True), last=True)
         if not suspects:
             return None
         for suspect in suspects:
@@ -119,15 +108,19 @@ class Detector:
             error = None
         elif message.startswith("Task exception was never retrieved"):
             error = context.get("exception")
-            own = any(self._places.own(code.co_filename) for code, _ in origin.calls)
-            if error is None or not ((own and loop.get_exception_handler() is None) or self.strict):
-                return  # a library's own affair, or the user's handler gets it
+            if error is None or not self._ours_to_tell(loop, origin):
+                return
         else:
             return
         origin.settled = True
         leak = explain.describe_lost(task, origin, error, self._places)  # pyright: ignore[reportUnknownArgumentType]
         with self._lock:
             self._lost.append(Verdict(origin.owner.outer or origin.owner, leak))
+
+    def _ours_to_tell(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> bool:
+        """Whether a lost exception fails a test: not a library's own affair, nor one that the user's handler gets."""
+        own = any(self._places.own(code.co_filename) for code, _ in origin.calls)
+        return self.strict or (own and loop.get_exception_handler() is None)
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the detector's own."""
@@ -188,15 +181,28 @@ class Detector:
         verdicts = lost
         leaks: list[tuple[Suspect, Verdict]] = []
         for suspect in suspects:
-            suspect.close()
-            if (suspect.stop_tried or suspect.adopter is not None) and not self.strict:
-                continue
-            leaks.append((suspect, Verdict(suspect.owner, self._describe(suspect))))
-        verdicts += _folded(leaks)
+            try:
+                if leak := self._verdict(suspect):
+                    leaks.append((suspect, Verdict(suspect.owner, leak)))
+            except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
+                self.failed(error)
+        verdicts += folded(leaks)
         for owner, _ in verdicts:
             if owner is not None:
                 owner.blamed = True
         return verdicts
+
+    def _verdict(self, suspect: Suspect) -> Leak | None:
+        suspect.close()
+        if suspect.lost:
+            error, origin = judge.lost_exception(suspect.task), suspect.origin
+            if error is None or origin is None:
+                return None  # its owner retrieved it after all
+            suspect.task.exception()  # told here, so that asyncio need not log it
+            return explain.describe_lost(suspect.task, origin, error, self._places)
+        if (suspect.stop_tried or suspect.adopter is not None) and not self.strict:
+            return None
+        return self._describe(suspect)
 
     def cancel_pending(self, grace: float) -> None:
         """Cancel what was judged and is still pending in open loops, and let it end."""
@@ -258,22 +264,39 @@ class Detector:
         began_in = self.watcher.began_in(loop)
         return self.test is not None and began_in is not None and began_in.nodeid == self.test.nodeid
 
-    def _judged(self, loop: asyncio.AbstractEventLoop, suspects: list[Suspect]) -> list[Suspect]:
-        """Give suspects their grace; who is still pending is put into words while it still waits."""
+    def _judged(self, loop: asyncio.AbstractEventLoop, suspects: list[Suspect], *, last: bool = False) -> list[Suspect]:
+        """Give suspects their grace; who is still pending is put into words while it still waits.
+
+        Args:
+            loop: Theirs.
+            suspects: Who gets the grace.
+            last: Whether the loop is about to end, so that an exception that nobody has retrieved is soon lost.
+        """
         if not suspects:
             return []
         judge.settle(loop, [suspect.task for suspect in suspects], self.grace)
         left: list[Suspect] = []
         for suspect in suspects:
             if suspect.task.done():
-                if not (self.strict and suspect.asked_to_end and suspect.task.cancelled()):
+                suspect.lost = last and self._loses(loop, suspect)
+                if not suspect.lost and not (self.strict and suspect.asked_to_end and suspect.task.cancelled()):
                     continue
                 suspect.ended_in_grace = True
             if suspect.origin is not None:
                 suspect.origin.settled = True
-            suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places)
-            left.append(suspect)
+            try:
+                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places)
+            except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
+                self.failed(error)
+            else:
+                left.append(suspect)
         return left
+
+    def _loses(self, loop: asyncio.AbstractEventLoop, suspect: Suspect) -> bool:
+        """Whether a suspect ended with an exception that its owner's finalizers alone can still retrieve."""
+        if judge.lost_exception(suspect.task) is None or suspect.origin is None:
+            return False
+        return self._ours_to_tell(loop, suspect.origin)
 
     def _adopted_by_closers(self, suspects: list[Suspect]) -> None:
         """A wider fixture that keeps a swept task and has an end of its own may yet stop it: undecidable."""
@@ -384,34 +407,3 @@ class _Sweep:
             self._timer.cancel()
         for suspect in self._suspects:
             suspect.watch_for_stop()
-
-
-def _folded(leaks: list[tuple[Suspect, Verdict]]) -> list[Verdict]:
-    """Fold tasks that another leaked task of the same owner waits for under that one."""
-    by_id = {id(suspect.task): position for position, (suspect, _) in enumerate(leaks)}
-    parent: dict[int, int] = {}
-    for position, (suspect, _) in enumerate(leaks):
-        for key in suspect.words.on:
-            child = by_id.get(key)
-            if child is None or child in parent or leaks[child][0].owner is not suspect.owner:
-                continue
-            if not _leads_to(parent, position, child):
-                parent[child] = position
-    verdicts: list[Verdict] = []
-    for position, (_, verdict) in enumerate(leaks):
-        if position in parent:
-            continue
-        below = [leaks[child][1].leak for child, root in parent.items() if _root(parent, root) == position]
-        verdicts.append(verdict._replace(leak=fold(verdict.leak, below)))
-    return verdicts
-
-
-def _root(parent: dict[int, int], position: int) -> int:
-    while position in parent:
-        position = parent[position]
-    return position
-
-
-def _leads_to(parent: dict[int, int], start: int, goal: int) -> bool:
-    """Whether `goal` is above `start` already: tasks may wait for each other in a circle."""
-    return _root(parent, start) == goal

@@ -31,7 +31,10 @@ def represent(item: pytest.Item | None, leaks: Sequence[Leak], **show: Unpack[Sh
     if error.__traceback__ is None:
         return f"{texts.headline(leaks)}\n{text}"
     excinfo = pytest.ExceptionInfo[TaskLeakError].from_exc_info((type(error), error, error.__traceback__))
-    shown: Any = item.repr_failure(excinfo) if item is not None else excinfo.getrepr(style="long")
+    try:
+        shown: Any = item.repr_failure(excinfo) if item is not None else excinfo.getrepr(style="long")
+    except Exception:  # noqa: BLE001 - an item of the user's own kind, or CPython's parser, called from a finalizer
+        return f"{texts.headline(leaks)}\n{text}"
     return with_section(shown, text)
 
 

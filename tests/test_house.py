@@ -1,6 +1,8 @@
 """The rules of the house: which room may lean on which."""
 
 import ast
+import importlib
+import subprocess
 import sys
 import typing
 from pathlib import Path
@@ -14,11 +16,12 @@ PLUGIN = Path(pytest_taskleak.__file__).parent
 QUEUE = Path(reference_queue.__file__).parent
 
 RANKS = {
-    "plugin": 6,
-    "ledger": 5,
-    "session": 5,
-    "asserting": 4,
-    "detector": 3,
+    "plugin": 7,
+    "ledger": 6,
+    "session": 6,
+    "asserting": 5,
+    "detector": 4,
+    "verdicts": 3,
     "outcome": 3,
     "letter": 2,
     "fixtures": 2,
@@ -97,6 +100,17 @@ def test_every_public_name_is_exported_once_and_documented(package):
         thing = getattr(package, name)
         alias = typing.get_origin(thing) is not None
         assert alias or not callable(thing) or thing.__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("package", ["explain", "report"])
+def test_what_is_imported_at_its_first_use_is_there_in_any_order(package):
+    """A name that a submodule bears too would be that module as soon as it was imported."""
+    room = importlib.import_module(f"pytest_taskleak.{package}")
+    modules = {path.stem for path in (PLUGIN / package).glob("*.py")}
+    assert not modules & set(room.__all__)
+    for name in reversed(room.__all__):
+        program = f"from pytest_taskleak import {package} as room; assert callable(room.{name})"
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_hooks_are_thin():

@@ -29,7 +29,7 @@ def test_the_settings_and_markers_are_valid(pytester):
     (markers,) = (block for block in blocks("python") if "pytestmark" in block)
     pytester.makepyprojecttoml(f'{settings}strict = true\nasyncio_mode = "auto"\n')
     pytester.makepyfile(markers)
-    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+    pytester.runpytest_subprocess().assert_outcomes(passed=3)
 
 
 @pytest.mark.parametrize("command", ["make demo", "make test"])

@@ -65,7 +65,12 @@ def _sleep(local: Locals, loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait
     handle: asyncio.TimerHandle | None = local.get("h")
     if handle is None:
         return Wait("spins", "it is ready at every turn of the loop", HINTS["spins"])
-    return Wait(f"sleeps until +{handle.when() - loop.time():.0f} s", "", HINTS["sleep"])
+    left = max(0.0, handle.when() - loop.time())
+    return Wait(f"sleeps until +{left:.{0 if left >= _LONG else 1}f} s", "", HINTS["sleep"])
+
+
+_LONG = 9.95
+"""Seconds from which on a tenth of one is no news."""
 
 
 def _plain(name: str, detail: str = "", hint: str = "wait") -> Describe:

@@ -1,7 +1,7 @@
 """What is alive, settle, adopted?, ignored?, leak: decides, and knows neither pytest nor words."""
 
 from pytest_taskleak.judge.adoption import Adoptions, LiveFixture, holders
-from pytest_taskleak.judge.pending import cancel_requested, pending_tasks
+from pytest_taskleak.judge.pending import cancel_requested, lost_exception, pending_tasks
 from pytest_taskleak.judge.rules import BUILT_IN, CARRIERS, Rule, carries, ignored_by
 from pytest_taskleak.judge.settle import TURNS, settle
 from pytest_taskleak.judge.suspect import Suspect
@@ -18,6 +18,7 @@ __all__ = [
     "carries",
     "holders",
     "ignored_by",
+    "lost_exception",
     "pending_tasks",
     "settle",
 ]

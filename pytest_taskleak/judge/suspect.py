@@ -25,6 +25,7 @@ class Suspect:
         owner: On whose behalf it was started, None where unknown.
         asked_to_end: Whether it was cancelled before anybody looked.
         ended_in_grace: Whether it came to its end while the loop was given time.
+        lost: Whether it ended then with an exception that nobody had retrieved so far.
         swept: Whether its loop was closed over it.
         words: What was found out about it while it still waited; made and read by the caller.
         works_on: The objects in whose methods the task stood, and the primitives it waited on.
@@ -41,6 +42,7 @@ class Suspect:
         "adopter",
         "asked_to_end",
         "ended_in_grace",
+        "lost",
         "origin",
         "owner",
         "piled_up",
@@ -59,6 +61,7 @@ class Suspect:
         self.owner: Owner | None = origin.owner if origin is not None else None
         self.asked_to_end = asked_to_end
         self.ended_in_grace = False
+        self.lost = False
         self.swept = False
         self.words: Any = None
         self.stop_tried = False

@@ -132,6 +132,7 @@ async def through_a_generator():
         (condition, "waits on `Condition.wait`", "nobody notified it"),
         (barrier, "waits on `Barrier.wait`", "others are missing"),
         (lambda: asyncio.sleep(3600), "sleeps until +3600 s", ""),
+        (lambda: asyncio.sleep(8.04), "sleeps until +8.0 s", ""),
         (spins, "spins", "it is ready at every turn of the loop"),
         (gathered, "waits on `gather`", "2 of 2 go on"),
         (group, "waits on `TaskGroup`", "its tasks go on"),

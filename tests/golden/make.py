@@ -59,7 +59,7 @@ def report(case: Path, folder: Path, *options: str) -> str:
     for pattern, word in (
         (r"in \d+\.\d+s", "in …s"),
         (r"waits for fd \d+", "waits for fd …"),
-        (r"sleeps until \+\d+ s", "sleeps until +… s"),
+        (r"sleeps until \+[\d.]+ s", "sleeps until +… s"),
     ):
         text = re.sub(pattern, word, text)
     return re.sub(r"=+ (\d.*…s) =+", r"\1", text)

@@ -606,6 +606,39 @@ def test_a_defect_is_contained_and_shown_once_at_the_end(project, name):
     assert everything() == before
 
 
+@pytest.mark.parametrize("name", ["describe", "portrait"])
+def test_a_leak_that_cannot_be_told_does_not_take_the_others_along(project, name):
+    project.write(
+        "conftest.py",
+        f"""\
+        from pytest_taskleak import explain
+
+        tell = explain.{name}
+
+        def tells(task, *args):
+            if task.get_name() == "odd":
+                raise ZeroDivisionError("made for this test")
+            return tell(task, *args)
+
+        explain.{name} = tells
+        """,
+        prelude="",
+    )
+    project.write(
+        source="""
+        async def test_leaks():
+            for name in ("first", "odd", "last"):
+                asyncio.create_task(forever(), name=name)
+        """
+    )
+    result = project.run_apart()
+    result.assert_outcomes(failed=1)
+    out = result.stdout.str()
+    assert "2 tasks" in out
+    assert "task 'first'" in out
+    assert "ZeroDivisionError: made for this test" in out.split("a defect of the plugin itself")[1]
+
+
 @pytest.mark.parametrize("args", [(), ("-n1",)], ids=["one-process", "xdist"])
 def test_a_defect_leaves_the_exit_status_alone(project, args):
     """Under xdist the worker has it and the controller shows it."""

@@ -962,6 +962,47 @@ def test_an_exception_that_nobody_retrieves_is_blamed_on_the_test_that_made_the_
     assert "ValueError: lost" in text
 
 
+def test_an_exception_that_comes_within_the_grace_fails_its_test(judged):
+    words, text = judged("""
+        async def fails():
+            await asyncio.sleep(0.01)
+            raise ValueError("lost")
+
+        async def test_loses_it():
+            asyncio.create_task(fails(), name="job")
+
+        async def test_comes_later():
+            pass
+    """)
+    assert words == {"test_loses_it": "FAILED", "test_comes_later": "PASSED"}
+    assert "outlived `test_loses_it`: task 'job', fails, its exception was never retrieved" in text
+    assert "ValueError: lost" in text
+    assert "Task exception was never retrieved" not in text.split("taskleak ===")[-1]
+
+
+def test_an_exception_that_a_fixture_still_retrieves_is_no_leak(judged):
+    words, text = judged("""
+        class Bot:
+            async def fails(self):
+                await asyncio.sleep(0.01)
+                raise ValueError("awaited")
+
+            def start(self):
+                self.task = asyncio.create_task(self.fails())
+
+        @pytest.fixture
+        def bot():
+            bot = Bot()
+            yield bot
+            assert str(bot.task.exception()) == "awaited"
+
+        async def test_starts_it(bot):
+            bot.start()
+    """)
+    assert words == {"test_starts_it": "PASSED"}
+    assert QUIET not in text
+
+
 def test_an_exception_lost_in_a_fixture_is_blamed_on_the_fixture(judged):
     words, text = judged("""
         async def fails():
