@@ -22,7 +22,7 @@ from pytest_taskleak.places import Places
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_taskleak.detector import Verdict
+    from pytest_taskleak.verdicts import Verdict
     from pytest_taskleak.model import Phase
     from pytest_taskleak.outcome import Show
     from pytest_taskleak.settings import Options, Settings
@@ -95,6 +95,7 @@ class Run:
         self._holding = False
         self._attempt: Attempt | None = None
         self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
+        self._marked: dict[Owner | None, Settings] = {}  # for what is found when the test is long over
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the plugin's own, to be shown at the end."""
@@ -132,6 +133,8 @@ class Run:
         settings = self._options.of(item)
         owner = Owner("test", item.nodeid, item.name, location=item.location)
         self._attempt = Attempt(owner, settings, self._detector.watcher.seen, {owner})
+        if settings is not self._options.run:
+            self._marked[owner] = settings
         self._detector.grace, self._detector.strict = settings.grace, settings.strict
         self._detector.test = owner
 
@@ -232,6 +235,8 @@ class Run:
         owner = Owner("fixture", test.nodeid, fixturedef.argname, fixturedef.scope, location=test.location)
         if owner.scope == "function":
             attempt.owners.add(owner)
+            if test in self._marked:
+                self._marked[owner] = attempt.settings
         watcher.enter(owner, "setup")
 
         def is_set_up() -> None:
@@ -338,14 +343,14 @@ class Run:
 
     def _late(self, verdicts: Iterable[Verdict]) -> Letter:
         """Leaks of owners that were over before: each gets a report of its own, nobody else's outcome changes."""
-        mode = self._options.run.mode
         letter = Letter()
-        if mode == "off":
-            return letter
         by_owner: dict[Owner | None, list[Leak]] = {}
         for owner, leak in verdicts:
-            by_owner.setdefault(owner, []).append(leak)
+            settings = self._marked.get(owner, self._options.run)
+            if settings.mode != "off" and not settings.expects(leak.task, leak.coroutine):
+                by_owner.setdefault(owner, []).append(leak)
         for owner, leaks in by_owner.items():
+            mode = self._marked.get(owner, self._options.run).mode
             if owner is None:
                 letter.shown.append(Found("", ("", None, ""), mode, leaks))
             else:

@@ -976,6 +976,16 @@ def test_what_is_found_late_is_reported_for_its_owner_and_fails_the_run(project)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.mark.parametrize("marker", ['"off"', 'expect="job", reason="the server logs it"'], ids=["off", "expected"])
+def test_what_a_marker_accepts_is_accepted_also_when_it_is_found_late(project, marker):
+    loses = "async def test_loses_it():"
+    project.write(source=LATE.replace(loses, f"@pytest.mark.taskleak({marker})\n        {loses}"))
+    result = project.run("-rA")
+    result.assert_outcomes(passed=3)
+    assert "taskleak ===" not in result.stdout.str()
+    assert result.ret == pytest.ExitCode.OK
+
+
 def test_what_is_found_late_in_a_worker_is_reported_for_its_owner_and_fails_the_run(project):
     project.write(source=LATE)
     result = project.run_apart("-n", "2", "--dist", "loadfile", "-rA")
