@@ -22,10 +22,10 @@ from pytest_taskleak.places import Places
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_taskleak.verdicts import Verdict
     from pytest_taskleak.model import Phase
     from pytest_taskleak.outcome import Show
     from pytest_taskleak.settings import Options, Settings
+    from pytest_taskleak.verdicts import Verdict
 
 P = ParamSpec("P")
 R = TypeVar("R")
