@@ -146,7 +146,7 @@ class _Listener:
         self._lost = [(owner, leak) for owner, leak in self._lost if owner is not block]
         return mine
 
-    def closing(self, _loop: asyncio.AbstractEventLoop, /) -> None:
+    def closing(self, _loop: asyncio.AbstractEventLoop, /, *, by_runner: bool) -> None:
         """A loop is closed: the block's own is not, while it runs."""
 
     def complained(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
+from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
@@ -44,17 +45,28 @@ class Detector:
         fixtures: The fixtures that are set up, by any key.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
+        kinds: What is judged, by the names of `model.KINDS`.
+        leftovers: Judges what is left besides tasks.
         test: The test that is running, None between tests.
         announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
 
-    def __init__(self, places: Places, *, grace: float, strict: bool, announce: Callable[[list[Leak]], None]) -> None:
+    def __init__(
+        self,
+        places: Places,
+        *,
+        grace: float,
+        strict: bool,
+        kinds: Collection[str],
+        announce: Callable[[list[Leak]], None],
+    ) -> None:
         """Make a detector that wraps nothing yet."""
-        self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own)
+        self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own, kinds=kinds)
         self.adoptions = judge.Adoptions()
         self.fixtures: dict[object, judge.LiveFixture] = {}
-        self.grace = grace
-        self.strict = strict
+        self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
+        self.kinds = kinds
+        self.judge_by(grace, strict=strict)
         self._defects: list[BaseException] = []
         self._failed = False
         self.announce = announce
@@ -63,6 +75,11 @@ class Detector:
         self._suspects: list[Suspect] = []
         self._lost: list[Verdict] = []
         self._lock = threading.Lock()
+
+    def judge_by(self, grace: float, *, strict: bool) -> None:
+        """Give suspects `grace` seconds from now on, and report what cannot be decided where that is asked for."""
+        self.grace = grace
+        self.strict = self.leftovers.strict = strict
 
     def start(self) -> None:
         """Begin to record; harmless when repeated."""
@@ -77,14 +94,22 @@ class Detector:
 
     # -- what the recorder tells, in any thread
 
-    def closing(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None] | None:
+    def closing(self, loop: asyncio.AbstractEventLoop, *, by_runner: bool) -> Callable[[], None] | None:
         """Look at a loop that is about to be swept or closed: whatever is left there outlives its loop."""
         tasks = judge.pending_tasks(loop)
-        if not tasks:
+        if not tasks and not self.leftovers:
             return None
         if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
             self._let_go(tasks)  # the run was cut short: what is alive is so by design
             return None
+        sweep = self._before_sweep(loop, tasks) if tasks else None
+        if self.leftovers:
+            self.leftovers.closing(loop, by_runner=by_runner, in_teardown=self.watcher.phase == "teardown")
+        return sweep
+
+    def _before_sweep(
+        self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]]
+    ) -> Callable[[], None] | None:
         suspects = self._judged(loop, self._suspects_among(tasks, everyone=True), last=True)
         if not suspects:
             return None
@@ -140,6 +165,8 @@ class Detector:
         Args:
             test: The test that has just ended, to count what stays with fixtures; None where there is none.
         """
+        if self.leftovers:
+            self.leftovers.look([loop for it in self.watcher.loops() if (loop := it.loop) is not None], test)
         for record in self.watcher.loops():
             loop = record.loop
             if loop is None:
@@ -186,11 +213,11 @@ class Detector:
                     leaks.append((suspect, Verdict(suspect.owner, leak)))
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
-        verdicts += folded(leaks)
+        verdicts += folded(leaks) + self.leftovers.verdicts()
         for owner, _ in verdicts:
             if owner is not None:
                 owner.blamed = True
-        return verdicts
+        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds]
 
     def _verdict(self, suspect: Suspect) -> Leak | None:
         suspect.close()

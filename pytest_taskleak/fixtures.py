@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,21 @@ def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) ->
 def can_clean_up(fixturedef: pytest.FixtureDef[Any]) -> bool:
     """Whether anything of the user's runs when the fixture is finalized."""
     return any(not _of_pytest(finalizer) for finalizer in _finalizers(fixturedef))
+
+
+def passing(item: pytest.Item) -> list[object]:
+    """What pytest has in hand of a test whose teardown is over, and will let go of: all that it may hold is going too.
+
+    These are its arguments, its instance, and the frames of the last failure, which `sys` keeps.
+    """
+    known = vars(item)
+    kept: list[object] = [known.get("funcargs"), known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
+    error: object = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    trace = error.__traceback__ if isinstance(error, BaseException) else None
+    while trace is not None:
+        kept += trace.tb_frame.f_locals.values()
+        trace = trace.tb_next
+    return kept
 
 
 def _finalizers(fixturedef: pytest.FixtureDef[Any]) -> list[Callable[[], object]]:

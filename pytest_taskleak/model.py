@@ -10,7 +10,40 @@ if TYPE_CHECKING:
 
 OwnerKind = Literal["test", "fixture", "block"]
 Phase = Literal["setup", "call", "teardown"]
-Kind = Literal["pending", "destroyed", "lost-exception", "running-loop"]
+Kind = Literal[
+    "pending",
+    "destroyed",
+    "running-loop",
+    "lost-exception",
+    "lost-callback",
+    "never-awaited",
+    "future",
+    "timer",
+    "generator",
+    "transport",
+    "server",
+    "subprocess",
+    "thread",
+    "executor",
+    "open-loop",
+]
+"""What a leak is."""
+
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "tasks": ("pending", "destroyed"),
+    "futures": ("future",),
+    "timers": ("timer",),
+    "generators": ("generator",),
+    "transports": ("transport", "server", "subprocess"),
+    "threads": ("thread", "executor"),
+    "loops": ("running-loop", "open-loop"),
+    "errors": ("lost-exception", "lost-callback"),
+    "coroutines": ("never-awaited",),
+}
+"""The names by which kinds are chosen, and the leaks that each stands for."""
+
+CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
+"""The name by which a leak is chosen."""
 
 
 class TaskLeakError(AssertionError):
@@ -214,6 +247,11 @@ class Leak:
         """
         places = (*self.created, *self.waits)
         return next((place for place in places if place.own), places[0] if places else None)
+
+    @property
+    def chosen_by(self) -> str:
+        """The name in `taskleak_kinds` that stands for it."""
+        return CHOSEN_BY[self.kind]
 
     @property
     def in_library(self) -> bool:

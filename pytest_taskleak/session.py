@@ -90,6 +90,7 @@ class Run:
             Places(config.rootpath),
             grace=options.run.grace,
             strict=options.run.strict,
+            kinds=options.kinds,
             announce=self._announce,
         )
         self._holding = False
@@ -135,7 +136,8 @@ class Run:
         self._attempt = Attempt(owner, settings, self._detector.watcher.seen, {owner})
         if settings is not self._options.run:
             self._marked[owner] = settings
-        self._detector.grace, self._detector.strict = settings.grace, settings.strict
+        self._detector.judge_by(settings.grace, strict=settings.strict)
+        self._detector.leftovers.passing = functools.partial(fixtures.passing, item)
         self._detector.test = owner
 
     def enter(self, item: pytest.Item, phase: Phase) -> None:
@@ -160,7 +162,7 @@ class Run:
     def _may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
         watcher = self._detector.watcher
-        return watcher.seen != attempt.seen or bool(watcher.loops())
+        return watcher.seen != attempt.seen or bool(self._detector.leftovers) or bool(watcher.loops())
 
     @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import pytest
 
+from pytest_taskleak.model import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -17,6 +19,9 @@ Mode = Literal["fail", "warn", "off"]
 MODES = get_args(Mode)
 GRACE = 0.1
 """Seconds that suspects are given to end, by default."""
+
+DEFAULT_KINDS = tuple(KINDS)
+"""What is looked for where nothing else is said."""
 
 MARKER = (
     "taskleak(mode=None, *, grace=None, strict=None, cancel=None, expect=(), reason=None): "
@@ -77,10 +82,19 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="cancel what was reported, so that it does not disturb later tests",
     )
+    group.addoption(
+        "--taskleak-kinds",
+        default=None,
+        metavar="KINDS",
+        help=f"what is looked for, by commas: all, or some of {', '.join(KINDS)} (default: {', '.join(DEFAULT_KINDS)})",
+    )
     parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
     parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
     parser.addini("taskleak_strict", "report what cannot be decided too", type="bool", default=False)
     parser.addini("taskleak_cancel", "cancel what was reported", type="bool", default=False)
+    parser.addini(
+        "taskleak_kinds", f"what is looked for: all, or some of {', '.join(KINDS)}", type="args", default=None
+    )
 
 
 class Options:
@@ -89,6 +103,7 @@ class Options:
     Attributes:
         run: The settings where no marker says otherwise.
         judges: Whether any of the tests that were checked is judged.
+        kinds: What is looked for, by the names of `model.KINDS`.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -110,6 +125,7 @@ class Options:
             "cancel": _ini(config, "taskleak_cancel", "give true or false", lambda _where, value: bool(value)),
         }
         self._ini = Settings(**ini)
+        self.kinds = _kinds_asked(config)
         self.judges = False
         self.run = dataclasses.replace(self._ini, **_given(self._line))
 
@@ -149,6 +165,24 @@ class Options:
         """
         modes = [self.of(item).mode for item in items]
         self.judges = any(mode != "off" for mode in modes)
+
+
+def _kinds_asked(config: pytest.Config) -> frozenset[str]:
+    line = config.getoption("--taskleak-kinds")
+    if line is not None:
+        return _kinds("--taskleak-kinds", str(line).split(","))
+    asked = _ini(config, "taskleak_kinds", f"give a list of {', '.join(KINDS)}, or all", lambda _where, value: value)
+    return _kinds("ini value `taskleak_kinds`", asked) if asked else frozenset(DEFAULT_KINDS)
+
+
+def _kinds(where: str, names: Iterable[object]) -> frozenset[str]:
+    asked = {str(name).strip() for name in names}
+    if asked == {"all"}:
+        return frozenset(KINDS)
+    unknown = sorted(asked - KINDS.keys())
+    if unknown or not asked:
+        raise pytest.UsageError(f"{where}: {', '.join(unknown)!r} is not a kind; valid are {', '.join(KINDS)}, or all")
+    return frozenset(asked)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,12 @@ PLUGIN = Path(pytest_taskleak.__file__).parent
 QUEUE = Path(reference_queue.__file__).parent
 
 RANKS = {
-    "plugin": 7,
-    "ledger": 6,
-    "session": 6,
-    "asserting": 5,
-    "detector": 4,
+    "plugin": 8,
+    "ledger": 7,
+    "session": 7,
+    "asserting": 6,
+    "detector": 5,
+    "leftovers": 4,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,

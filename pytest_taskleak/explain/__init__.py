@@ -9,18 +9,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
 
 _WHERE = {
     "Found": "words",
     "Portrait": "words",
+    "Sketch": "things",
     "describe": "words",
     "describe_lost": "words",
     "describe_running": "words",
+    "describe_thing": "things",
     "portrait": "words",
+    "sketch": "things",
 }
 
-__all__ = ["Found", "Portrait", "describe", "describe_lost", "describe_running", "portrait"]
+__all__ = [
+    "Found",
+    "Portrait",
+    "Sketch",
+    "describe",
+    "describe_lost",
+    "describe_running",
+    "describe_thing",
+    "portrait",
+    "sketch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,11 +43,42 @@ def owner_label(leak: Leak) -> str:
     return f"fixture `{leak.owner}`{scope}"
 
 
+_NOUNS = {
+    "pending": ("task", "tasks"),
+    "destroyed": ("task", "tasks"),
+    "running-loop": ("running loop", "running loops"),
+    "lost-exception": ("task", "tasks"),
+    "lost-callback": ("callback", "callbacks"),
+    "never-awaited": ("coroutine", "coroutines"),
+    "future": ("future", "futures"),
+    "timer": ("timer", "timers"),
+    "generator": ("async generator", "async generators"),
+    "transport": ("transport", "transports"),
+    "server": ("server", "servers"),
+    "subprocess": ("subprocess", "subprocesses"),
+    "thread": ("thread", "threads"),
+    "executor": ("executor", "executors"),
+    "open-loop": ("open loop", "open loops"),
+}
+"""What one is called, and many; by kind."""
+
+_LABELS = {
+    "running-loop": "an event loop in thread {task!r}",
+    "future": "future made in {what}",
+    "timer": "timer for {what}",
+    "generator": "async generator {what}",
+    "never-awaited": "coroutine {what}",
+}
+"""How one is introduced where that is not by its noun."""
+
+
 def task_label(leak: Leak) -> str:
-    """The task's name and what it runs."""
-    if leak.kind == "running-loop":
-        return f"an event loop in thread {leak.task!r}"
-    return f"task {leak.task!r}, {leak.coroutine}" if leak.task else f"task {leak.coroutine}"
+    """What it is, its name, and what it runs."""
+    label = _LABELS.get(leak.kind)
+    if label is not None:
+        return label.format(task=leak.task, what=leak.coroutine)
+    noun = _NOUNS[leak.kind][0]
+    return f"{noun} {leak.task!r}, {leak.coroutine}" if leak.task else f"{noun} {leak.coroutine}"
 
 
 def grouped(leaks: Iterable[Leak]) -> list[tuple[Leak, int]]:
@@ -63,7 +94,7 @@ def headline(leaks: Sequence[Leak]) -> str:
     """One line: how much outlived whom, and the first of it."""
     groups = grouped(leaks)
     leak = groups[0][0]
-    things = _count(len(leaks), _noun(leaks))
+    things = _things(leaks)
     owners = list(dict.fromkeys(owner_label(leak) for leak in leaks))
     causes = f" from {len(groups)} causes" if len(groups) > 1 else ""
     owner = owners[0] if len(owners) == 1 else f"{owners[0]} and {_count(len(owners) - 1, 'other')}"
@@ -98,7 +129,7 @@ def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
         for number, (leak, count) in enumerate(groups, 1)
     )
     causes = _count(len({leak.fingerprint for leak in leaks}), "cause")
-    heading = [f"{_count(len(leaks), _noun(leaks))} from {causes}"] if numbered else []
+    heading = [f"{_things(leaks)} from {causes}"] if numbered else []
     return "\n\n".join([*heading, *parts])
 
 
@@ -107,9 +138,7 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
     leaks = [leak for _, found in per_test for leak in found]
     groups = grouped(leaks)
     tests = len({nodeid for nodeid, _ in per_test})
-    lines = [
-        f"{_count(len(groups), 'cause')}, {_count(len(leaks), 'leaked ' + _noun(leaks))} in {_count(tests, 'test')}"
-    ]
+    lines = [f"{_count(len(groups), 'cause')}, {_things(leaks, 'leaked ')} in {_count(tests, 'test')}"]
     owners = {leak.fingerprint: set[tuple[str, str]]() for leak in leaks}
     for leak in leaks:
         owners[leak.fingerprint].add((leak.nodeid, owner_label(leak)))
@@ -124,7 +153,7 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
 def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     """What is needed to mend it in the first lines: who, what, where it waits, how; then where it came from."""
     whose = "in a library" if leak.in_library else "in your own code"
-    things = _count(count, _noun([leak]))
+    things = _things([leak] * count)
     lines = _wrapped(f"{number}{things} outlived {owner_label(leak)}{_since(leak)}, {whose}")
     detail = f" ({leak.detail})" if leak.detail else ""
     lines += _wrapped(f"{task_label(leak)}: {leak.verdict}{detail}")
@@ -202,8 +231,11 @@ def _path(place: Place, root: str) -> str:
     return place.path if relative.startswith(_FAR_AWAY) else relative
 
 
-def _noun(leaks: Sequence[Leak]) -> str:
-    return "running loop" if all(leak.kind == "running-loop" for leak in leaks) else "task"
+def _things(leaks: Sequence[Leak], adjective: str = "") -> str:
+    """How many there are, by what they are: "1 task and 50 pending futures"."""
+    counts = Counter(_NOUNS[leak.kind] for leak in leaks)
+    words = [f"{number} {adjective}{one if number == 1 else many}" for (one, many), number in counts.items()]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _count(number: int, noun: str) -> str:

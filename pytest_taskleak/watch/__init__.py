@@ -2,6 +2,8 @@
 
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin
+from pytest_taskleak.watch.registers import Made, Register
+from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.watcher import Watcher, origin_of
 
-__all__ = ["Listener", "LoopRecord", "Patch", "ThreadOrigin", "Watcher", "origin_of"]
+__all__ = ["Listener", "LoopRecord", "Made", "Patch", "Register", "Things", "ThreadOrigin", "Watcher", "origin_of"]

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 class Listener(Protocol):
     """Whoever decides: it is told, and asked nothing."""
 
-    def closing(self, loop: asyncio.AbstractEventLoop, /) -> Callable[[], None] | None:
-        """Hear that a loop is about to be swept or closed; what is returned is called when that is over."""
+    def closing(self, loop: asyncio.AbstractEventLoop, /, *, by_runner: bool) -> Callable[[], None] | None:
+        """Hear that a loop is about to be swept or closed; what is returned is called when that is over.
+
+        Args:
+            loop: The loop.
+            by_runner: Whether a Runner is at it; otherwise whoever made the loop closes it by hand.
+        """
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
         """Hear what a loop's exception handler is about to hear."""

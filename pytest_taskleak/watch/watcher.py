@@ -13,9 +13,10 @@ from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import LoopRecord, ThreadOrigin
+from pytest_taskleak.watch.things import Things
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import FrameType
 
     from pytest_taskleak.watch.records import Listener
@@ -50,6 +51,7 @@ class Watcher:
         listener: Whom it tells.
         users: How many rely on it; whoever leaves last calls `stop`.
         seen: How many tasks and threads were recorded, so that a listener can tell whether a test made any.
+        things: What it records besides tasks.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Watcher:
         carriers: frozenset[str],
         carries: Callable[[object], bool],
         own: Callable[[str], bool],
+        kinds: Collection[str] = (),
     ) -> None:
         """Make a recorder that wraps nothing yet.
 
@@ -67,6 +70,7 @@ class Watcher:
             carriers: The qualified names that such coroutines have, to ask about few.
             carries: Whether a coroutine is a runner's own, which works for whatever runs just then.
             own: Whether a file is the project's own code.
+            kinds: What is recorded besides tasks.
         """
         self.current: Owner | None = None
         self.phase = ""
@@ -77,6 +81,7 @@ class Watcher:
         self._carries = carries
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
+        self.things = Things(kinds, self, self._owner, own=own, listener=listener)
         self._loops: dict[int, LoopRecord] = {}
         self._patches: list[Patch] = []
         self._patched: set[type] = set()
@@ -99,6 +104,7 @@ class Watcher:
                 create_task=self._create_task,
                 close=self._loop_close,
                 call_exception_handler=self._call_exception_handler,
+                **dict(self.things.wrappers(asyncio.BaseEventLoop)),
             )
             # Its own close shuts the self-pipe before the base class hears of it: look while the loop can still turn.
             self._patch(asyncio.SelectorEventLoop, close=self._loop_close)
@@ -112,6 +118,7 @@ class Watcher:
                 create_task=self._create_task,
                 close=self._loop_close,
                 call_exception_handler=self._call_exception_handler,
+                **dict(self.things.wrappers(loop_class)),
             )
 
     def stop(self) -> None:
@@ -120,6 +127,7 @@ class Watcher:
             self._patches.pop().undo()
         self._patched.clear()
         self._loops.clear()
+        self.things.clear()
         self.current = None
 
     def enter(self, owner: Owner | None, phase: str) -> contextvars.Token[Owner | None]:
@@ -292,7 +300,7 @@ class Watcher:
                 return
             # get_loop() would make a loop where there was none.
             loop = vars(runner).get("_loop")
-            self._around(loop, lambda: original(runner))
+            self._around(loop, lambda: original(runner), by_runner=True)
 
         return close
 
@@ -302,11 +310,11 @@ class Watcher:
             if not patch.live:
                 patch.stale(loop)
                 return
-            self._around(loop, lambda: original(loop))
+            self._around(loop, lambda: original(loop), by_runner=False)
 
         return close
 
-    def _around(self, loop: asyncio.AbstractEventLoop | None, close: Callable[[], None]) -> None:
+    def _around(self, loop: asyncio.AbstractEventLoop | None, close: Callable[[], None], *, by_runner: bool) -> None:
         """Let the listener look before `close` and after it; once, where closers call each other."""
         __tracebackhide__ = True
         if loop is None or id(loop) in self._closing:
@@ -317,7 +325,7 @@ class Watcher:
         try:
             try:
                 if not loop.is_closed() and not loop.is_running():
-                    after = self.listener.closing(loop)
+                    after = self.listener.closing(loop, by_runner=by_runner)
             except Exception as error:  # noqa: BLE001 - closing goes on whatever befalls the look
                 self.listener.failed(error)
             finally:

@@ -1,0 +1,249 @@
+"""What is left besides tasks: looked at when a loop closes and when a test is over, judged when the teardown is."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from typing import TYPE_CHECKING, Any
+
+from pytest_taskleak import explain, judge
+from pytest_taskleak.verdicts import Verdict
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_taskleak.model import Kind, Leak, Owner
+    from pytest_taskleak.places import Places
+    from pytest_taskleak.watch import Made, Things
+
+_PILE = 3
+"""Tests that each leave futures with the same fixture before that is a pile: pools of connections grow to their size,
+and each connection brings a future of its own."""
+
+
+@dataclasses.dataclass(slots=True)
+class Candidate:
+    """Something that is left, between the look and the verdict; kept for the time of one teardown.
+
+    Attributes:
+        kind: What it is.
+        thing: The thing.
+        made: How it was made.
+        owner: On whose behalf.
+        words: What was found out while it was as it was found.
+        settled: What its loop did to it.
+        adopter: The wider fixture that holds it and may yet end it.
+        piled_up: The tests that each left such with the same fixture; empty where it is no pile.
+    """
+
+    kind: Kind
+    thing: Any
+    made: Made
+    owner: Owner
+    words: Any
+    settled: str
+    adopter: Owner | None = None
+    piled_up: Sequence[str] = ()
+
+
+class Leftovers:
+    """Judges what the recorder of things knows.
+
+    Guarantees: judged once; nothing of the user's is kept after the verdict; without things nothing is looked at.
+
+    Attributes:
+        passing: What is about to go though the test still has it in hand: its arguments, its instance, the frames
+            of its failure.
+    """
+
+    def __init__(
+        self, things: Things, places: Places, fixtures: dict[object, judge.LiveFixture], adoptions: judge.Adoptions
+    ) -> None:
+        """Make a judge of what `things` records."""
+        self._things = things
+        self._places = places
+        self._fixtures = fixtures
+        self._adoptions = adoptions
+        self._candidates: list[Candidate] = []
+        self.strict = False
+        self.passing: Callable[[], list[object]] = list
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self._things)
+
+    def closing(self, loop: asyncio.AbstractEventLoop, *, by_runner: bool, in_teardown: bool) -> None:
+        """Look at a loop that is about to close: what is scheduled or suspended in it will never go on.
+
+        Args:
+            loop: The loop; its tasks have had their grace.
+            by_runner: Whether a Runner closes it; who closes a loop by hand may still have its objects in hand.
+            in_teardown: Whether the test's own frames are gone.
+        """
+        for kind, rule in judge.THINGS.items():
+            register = self._things.registers.get(kind)
+            if register is None or not register.entries:
+                continue
+            if not rule.looked_at(by_runner=by_runner, in_teardown=in_teardown):
+                continue
+            mine = [(thing, made) for thing, made in register.alive() if _home(thing, made) == id(loop)]
+            found = self._found(kind, mine, loop.time(), "its loop was closed over it")
+            for candidate in found:
+                fixture = self._holder(candidate, lambda it: it.owner.scope != "function" and it.can_clean_up())
+                candidate.adopter = fixture.owner if fixture is not None else None
+            self._candidates += found
+
+    def look(self, loops: Iterable[asyncio.AbstractEventLoop], test: Owner | None) -> None:
+        """Look at what is left now that a test, and perhaps wider fixtures, have ended.
+
+        Args:
+            loops: Those that are open.
+            test: The test, to count what stays with fixtures; None where there is none.
+        """
+        open_loops = {id(loop): loop for loop in loops}
+        for kind, rule in judge.THINGS.items():
+            register = self._things.registers.get(kind)
+            if register is None or not register.entries:
+                continue
+            ended = [(thing, made) for thing, made in register.alive() if made.owner is not None and made.owner.ended]
+            if not ended:
+                continue
+            if rule.survives:
+                self._survivors(kind, ended, test)
+                continue
+            for key, loop in open_loops.items():
+                mine = [(thing, made) for thing, made in ended if _home(thing, made) == key]
+                self._candidates += self._not_adopted(kind, self._found(kind, mine, loop.time(), "its loop goes on"))
+
+    def _found(self, kind: Kind, things: list[tuple[Any, Made]], now: float, settled: str) -> list[Candidate]:
+        """Those that go on, in words; each is found once."""
+        rule = judge.THINGS[kind]
+        left = [
+            (thing, made, made.owner)
+            for thing, made in things
+            if made.owner is not None and not made.owner.interrupted and rule.left(thing, now)
+        ]
+        self._things.registers[kind].forget({made.key for _, made, _ in left})
+        return [
+            Candidate(kind, thing, made, owner, self._sketch(kind, thing, made, now), settled)
+            for thing, made, owner in left
+            if self._is_own(made)
+        ]
+
+    def _is_own(self, made: Made) -> bool:
+        """Whether the project's own code had a hand in it: what a library makes for itself is its affair."""
+        return self.strict or any(self._places.own(code.co_filename) for code, _ in made.calls)
+
+    def _sketch(self, kind: Kind, thing: Any, made: Made, now: float) -> explain.Sketch:
+        return explain.sketch(kind, thing, made.calls, now, self._places)
+
+    def _holder(self, candidate: Candidate, wanted: Callable[[judge.LiveFixture], bool]) -> judge.LiveFixture | None:
+        """The fixture that holds a candidate, or the object that it works for."""
+        fixtures = [it for it in self._fixtures.values() if it.owner is not candidate.owner and wanted(it)]
+        held = judge.holders(judge.known_by(candidate.kind, candidate.thing), fixtures)
+        return next(iter(held.values()), None)
+
+    def _not_adopted(self, kind: Kind, found: list[Candidate]) -> list[Candidate]:
+        """Those that no live fixture keeps; the others are the fixture's from now on."""
+        left: list[Candidate] = []
+        for candidate in found:
+            fixture = self._holder(candidate, lambda it: not it.owner.ended)
+            if fixture is None:
+                left.append(candidate)
+            else:
+                self._things.registers[kind].append(candidate.made._replace(owner=fixture.owner))
+        return left
+
+    # -- futures: a leak is what survives its test
+
+    def _survivors(self, kind: Kind, ended: list[tuple[Any, Made]], test: Owner | None) -> None:
+        """Look at pending futures whose owner has ended; most are signals of objects that are about to go with it."""
+        left = judge.THINGS[kind].left
+        suspects = {made.key: made for future, made in ended if left(future, 0.0)}
+        ended.clear()
+        idle = {key for key, made in suspects.items() if not self._is_own(made) or _interrupted(made)}
+        self._things.registers[kind].forget(idle)
+        for key in idle:
+            del suspects[key]
+        if not suspects:
+            return
+        self._take_adopted(kind, suspects, test)
+        for key in judge.reached(self.passing(), suspects.keys()) if not self.strict else ():
+            del suspects[key]
+        for generation in range(3):
+            # The youngest first: a whole collection is dear, and needed only for what is a leak in all likelihood.
+            suspects = {key: made for key, made in suspects.items() if made.ref() is not None}
+            if not suspects:
+                return
+            gc.collect(generation)
+        self._things.registers[kind].forget(suspects.keys())
+        self._candidates += self._told(kind, [made for made in suspects.values() if made.ref() is not None])
+
+    def _take_adopted(self, kind: Kind, suspects: dict[int, Made], test: Owner | None) -> None:
+        """Take out what a live fixture keeps: it is the fixture's from now on, unless it piles up there."""
+        wider = [it for it in self._fixtures.values() if not it.owner.ended]
+        held = judge.holders([made.ref() for made in suspects.values()], wider)
+        piled: dict[Owner, list[Made]] = {}
+        names: dict[Owner, list[str]] = {}
+        owners: dict[int, Owner] = {}
+        for key, fixture in held.items():
+            made = suspects.pop(key)
+            future = made.ref()
+            if test is not None and future is not None:
+                tests = self._adoptions.leave_future(fixture.owner, test.nodeid, future, kind, made.calls)
+                if len(tests) >= _PILE:
+                    piled.setdefault(fixture.owner, []).append(made)
+                    names[fixture.owner] = tests
+                    continue
+            owners[key] = fixture.owner
+        self._things.registers[kind].give(owners)
+        for fixture_owner, pile in piled.items():
+            self._things.registers[kind].forget({made.key for made in pile})
+            self._candidates += self._told(kind, pile, names[fixture_owner])
+
+    def _told(self, kind: Kind, left: list[Made], piled_up: Sequence[str] = ()) -> list[Candidate]:
+        """Put futures into words: one of each site, since the others differ in nothing."""
+        words: dict[tuple[Owner, object], explain.Sketch] = {}
+        told: list[Candidate] = []
+        for made in left:
+            future = made.ref()
+            if future is None or made.owner is None:
+                continue
+            site = made.owner, made.calls
+            if site not in words:
+                words[site] = self._sketch(kind, future, made, 0.0)
+            settled = "still pending after its owner ended"
+            told.append(Candidate(kind, None, made, made.owner, words[site], settled, piled_up=piled_up))
+        return told
+
+    # -- the verdict
+
+    def verdicts(self) -> list[Verdict]:
+        """Judge what was found, once and for all, and let go of it."""
+        candidates, self._candidates = self._candidates, []
+        return [Verdict(candidate.owner, leak) for candidate in candidates if (leak := self._verdict(candidate))]
+
+    def _verdict(self, candidate: Candidate) -> Leak | None:
+        ended = candidate.thing is not None and judge.THINGS[candidate.kind].over(candidate.thing)
+        if (candidate.adopter is not None or ended) and not self.strict:
+            return None  # it was stopped after all, or may yet be
+        return explain.describe_thing(
+            candidate.kind,
+            candidate.words,
+            candidate.owner,
+            phase=candidate.made.phase,
+            calls=candidate.made.calls,
+            settled=candidate.settled,
+            piled_up=candidate.piled_up,
+            places=self._places,
+        )
+
+
+def _home(thing: Any, made: Made) -> int:
+    """The id of a thing's loop."""
+    return made.home or id(thing.get_loop())
+
+
+def _interrupted(made: Made) -> bool:
+    return made.owner is None or made.owner.interrupted

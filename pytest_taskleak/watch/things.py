@@ -1,0 +1,205 @@
+"""The recorder of what asyncio makes besides tasks: futures, timers, async generators."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_taskleak.model import CHOSEN_BY
+from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.registers import Made, Register
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+    from types import FrameType
+
+    from pytest_taskleak.model import Call, Kind, Owner
+    from pytest_taskleak.watch.patching import Patch
+    from pytest_taskleak.watch.records import Listener
+
+    Make = Callable[[Callable[..., Any], Patch], Callable[..., Any]]
+
+_frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+# `inspect.currentframe` would add a call to each thing that is made
+
+_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - frames carry strings, compared as such
+_HERE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - as above
+
+
+class Busy(Protocol):
+    """Who is busy: what a recorder is told, and what every record is made from.
+
+    Attributes:
+        current: The owner that the runner is busy with, None between tests.
+        phase: The phase it is in.
+    """
+
+    current: Owner | None
+    phase: str
+
+
+class Things:
+    """Records who makes what besides tasks, for the kinds that were chosen and for no other.
+
+    What asyncio makes for itself (the future that `Queue.get` waits for, the timer of `sleep`) is not recorded: it
+    serves a task, and the task is judged.
+
+    Guarantees: those of the recorder of tasks. Wrapping costs nothing where a kind was not chosen.
+
+    Attributes:
+        registers: What was made, by kind.
+    """
+
+    def __init__(
+        self,
+        kinds: Collection[str],
+        busy: Busy,
+        owner: contextvars.ContextVar[Owner | None],
+        *,
+        own: Callable[[str], bool],
+        listener: Listener,
+    ) -> None:
+        """Make a recorder that wraps nothing yet.
+
+        Args:
+            kinds: What is recorded; names of kinds that are recorded elsewhere are no fault.
+            busy: Who is busy.
+            owner: The context's owner, which comes before that.
+            own: Whether a file is the project's own code.
+            listener: Hears of defects.
+        """
+        self.registers = {kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds}
+        self._busy = busy
+        self._owner = owner
+        self._own = own
+        self._files = _Files(own)
+        self._listener = listener
+
+    def __len__(self) -> int:
+        """How many are kept, what has ended meanwhile among them."""
+        return sum(len(register.entries) for register in self.registers.values())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for register in self.registers.values():
+            register.entries.clear()
+
+    def wrappers(self, cls: type) -> Iterator[tuple[str, Make]]:
+        """What is to be wrapped on a class of loops: names, and what makes the wrapper."""
+        if "future" in self.registers:
+            yield "create_future", self._create_future
+        if "timer" in self.registers:
+            yield "call_later", self._call_later
+            yield "call_at", self._call_later
+        if "generator" in self.registers and hasattr(cls, "_asyncgen_firstiter_hook"):
+            yield "_asyncgen_firstiter_hook", self._first_iteration
+
+    def _calls(self, frame: FrameType) -> tuple[Call, ...]:
+        """The frames that made something; () where asyncio made it for itself."""
+        code = frame.f_code
+        whose = self._files[code.co_filename]
+        if whose is _OWN:
+            return ((code, frame.f_lasti),)
+        return capture(frame, self._own) if whose is _OTHER else ()
+
+    def _create_future(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+        register, owner, busy, files = self.registers["future"], self._owner, self._busy, self._files
+        entries, append = register.entries, register.append
+        ref: Callable[[Any], weakref.ref[Any]] = weakref.ref
+
+        def create_future(loop: asyncio.AbstractEventLoop, /) -> Any:
+            if not patch.live:
+                return patch.stale(loop)
+            future: asyncio.Future[Any] = original(loop)
+            try:
+                frame = _frame(1)
+                code = frame.f_code
+                whose = files[code.co_filename]
+                if whose is _ASYNCIOS:
+                    return future
+                calls = ((code, frame.f_lasti),) if whose is _OWN else self._calls(frame)
+                append((ref(future), id(future), owner.get() or busy.current, busy.phase, calls))
+                if len(entries) > register.limit:
+                    register.tidy()
+            except Exception as error:  # noqa: BLE001 - the user's future must be made whatever befalls the recorder
+                self._listener.failed(error)
+            return future
+
+        return create_future
+
+    def _call_later(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+        register, owner, busy, files = self.registers["timer"], self._owner, self._busy, self._files
+        entries, append = register.entries, register.append
+        ref: Callable[[Any], weakref.ref[Any]] = weakref.ref
+
+        def call_later(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            if not patch.live:
+                return patch.stale(loop, *args, **kwargs)
+            timer: asyncio.TimerHandle = original(loop, *args, **kwargs)
+            try:
+                frame = _frame(1)
+                code = frame.f_code
+                whose = files[code.co_filename]
+                if whose is _ASYNCIOS:
+                    return timer
+                calls = ((code, frame.f_lasti),) if whose is _OWN else self._calls(frame)
+                made_by = owner.get() or busy.current
+                append((ref(timer), id(timer), made_by, busy.phase, calls, id(loop)))
+                if len(entries) > register.limit:
+                    register.tidy()
+            except Exception as error:  # noqa: BLE001 - the user's timer must be made whatever befalls the recorder
+                self._listener.failed(error)
+            return timer
+
+        return call_later
+
+    def _first_iteration(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+        register, owner, busy = self.registers["generator"], self._owner, self._busy
+
+        def _asyncgen_firstiter_hook(loop: asyncio.AbstractEventLoop, agen: AsyncGenerator[Any, Any], /) -> None:
+            __tracebackhide__ = True
+            if not patch.live:
+                patch.stale(loop, agen)
+                return
+            try:
+                calls = capture(_frame(1), self._own)
+                made_by = owner.get() or busy.current
+                register.append(Made(weakref.ref(agen), id(agen), made_by, busy.phase, calls, id(loop)))
+                if len(register.entries) > register.limit:
+                    register.tidy()
+            except Exception as error:  # noqa: BLE001 - the iteration goes on whatever befalls the recorder
+                self._listener.failed(error)
+            original(loop, agen)
+
+        return _asyncgen_firstiter_hook
+
+
+_ASYNCIOS, _OWN, _OTHER = "asyncio", "own", "other"
+
+
+class _Files(dict[str, str]):
+    """Whose each file is, looked up once."""
+
+    def __init__(self, own: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._own = own
+
+    def __missing__(self, filename: str) -> str:
+        whose = _OWN if self._own(filename) else _OTHER
+        if filename.startswith((_ASYNCIO, _HERE)):
+            whose = _ASYNCIOS
+        self[filename] = whose
+        return whose
+
+
+_OVER: dict[Kind, Callable[[Any], bool]] = {
+    "future": lambda future: future.done(),
+    "timer": lambda timer: timer.cancelled(),
+    "generator": lambda generator: generator.ag_frame is None,
+}
+"""When a thing has ended, by kind."""
