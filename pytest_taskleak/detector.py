@@ -102,10 +102,11 @@ class Detector:
         if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
             self._let_go(tasks)  # the run was cut short: what is alive is so by design
             return None
-        sweep = self._before_sweep(loop, tasks) if tasks else None
-        if self.leftovers:
-            self.leftovers.closing(loop, by_runner=by_runner, in_teardown=self.watcher.phase == "teardown")
-        return sweep
+        swept = self._before_sweep(loop, tasks) if tasks else None
+        if not self.leftovers:
+            return swept
+        closed = self.leftovers.closing(loop, by_runner=by_runner, in_teardown=self.watcher.phase == "teardown")
+        return _in_turn(swept, closed) if swept and closed else swept or closed
 
     def _before_sweep(
         self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]]
@@ -188,6 +189,8 @@ class Detector:
         Args:
             test: The test; the fixtures made for it alone have ended.
         """
+        if self.leftovers and not test.interrupted:
+            self.leftovers.look_before_wider_fixtures_end(test)
         for record in self.watcher.loops():
             loop = record.loop
             tasks = judge.pending_tasks(loop) if loop is not None else []
@@ -419,6 +422,14 @@ class Detector:
             suspect.swallows = True
         if stuck:
             self.announce([self._describe(suspect) for suspect in stuck])
+
+
+def _in_turn(*steps: Callable[[], None]) -> Callable[[], None]:
+    def in_turn() -> None:
+        for step in steps:
+            step()
+
+    return in_turn
 
 
 class _Sweep:

@@ -45,14 +45,16 @@ def can_clean_up(fixturedef: pytest.FixtureDef[Any]) -> bool:
 
 
 def passing(item: pytest.Item) -> list[object]:
-    """What pytest has in hand of a test whose teardown is over, and will let go of: all that it may hold is going too.
-
-    These are its arguments, its instance, and the frames of the last failure, which `sys` keeps.
-    """
+    """What pytest has in hand of a test whose teardown is over, and will let go of: its arguments, its instance."""
     known = vars(item)
-    kept: list[object] = [known.get("funcargs"), known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
+    return [known.get("funcargs"), known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
+
+
+def shown() -> list[object]:
+    """What the frames of the last failure hold, which `sys` keeps for debuggers."""
     error: object = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     trace = error.__traceback__ if isinstance(error, BaseException) else None
+    kept: list[object] = []
     while trace is not None:
         kept += trace.tb_frame.f_locals.values()
         trace = trace.tb_next

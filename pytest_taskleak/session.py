@@ -93,6 +93,7 @@ class Run:
             kinds=options.kinds,
             announce=self._announce,
         )
+        self._detector.leftovers.shown = fixtures.shown
         self._holding = False
         self._attempt: Attempt | None = None
         self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}

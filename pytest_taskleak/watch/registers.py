@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_taskleak.model import Call, Owner
 
-_SPARE = 256
+SPARE = 256
 """Entries that may be kept of what is gone: looking for them at every creation would cost more than they weigh."""
 
 
@@ -59,7 +59,7 @@ class Register:
         """
         self.entries: list[tuple[Any, ...]] = []
         self.append = self.entries.append
-        self.limit = _SPARE
+        self.limit = SPARE
         self._over = over
         self._tidying = threading.Lock()
 
@@ -82,7 +82,7 @@ class Register:
     def tidy(self) -> None:
         """Let go of what has ended."""
         self._rewrite(lambda entry: entry)
-        self.limit = 2 * len(self.entries) + _SPARE
+        self.limit = 2 * len(self.entries) + SPARE
 
     def forget(self, keys: Collection[int]) -> None:
         """Let go of these, too: they were judged."""
