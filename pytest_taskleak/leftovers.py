@@ -113,19 +113,24 @@ class Leftovers:
                 candidate.thing = None
                 candidate.undecided = candidate.closer is not None
 
-    def look(self, loops: Iterable[asyncio.AbstractEventLoop], test: Owner | None) -> None:
+    def look(self, loops: Iterable[asyncio.AbstractEventLoop], test: Owner | None, *, of: Owner | None = None) -> None:
         """Look at what is left now that a test, and perhaps wider fixtures, have ended.
 
         Args:
             loops: Those that are open.
             test: The test, to count what stays with fixtures; None where there is none.
+            of: Whose things alone are looked at; None for those of everyone who has ended.
         """
         open_loops = {id(loop): loop for loop in loops}
         for kind, rule in judge.THINGS.items():
             register = self._things.registers.get(kind)
             if register is None or not register.entries:
                 continue
-            ended = [(thing, made) for thing, made in register.alive() if made.owner is not None and made.owner.ended]
+            ended = [
+                (thing, made)
+                for thing, made in register.alive()
+                if made.owner is not None and made.owner.ended and (of is None or made.owner is of)
+            ]
             if not ended:
                 continue
             if rule.survives:
