@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import LoopRecord
-
-_HANGS_AFTER = 2.0
-"""Seconds after which a sweep that still waits for a task is announced: it may wait for ever."""
 
 _PILE = 2
 """Tests that each leave a task of their own with the same fixture before that is a pile."""
@@ -106,7 +104,7 @@ class Detector:
         if not self.leftovers:
             return swept
         closed = self.leftovers.closing(loop, by_runner=by_runner, in_teardown=self.watcher.phase == "teardown")
-        return _in_turn(swept, closed) if swept and closed else swept or closed
+        return in_turn(swept, closed) if swept and closed else swept or closed
 
     def _before_sweep(
         self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]]
@@ -119,7 +117,7 @@ class Detector:
         self._adopted_by_closers(suspects)
         with self._lock:
             self._suspects += suspects
-        return _Sweep(self, loop, suspects).end
+        return Sweep(self.hangs, loop, suspects).end
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Hear of tasks that were collected while pending, or whose exception nobody retrieved."""
@@ -202,6 +200,11 @@ class Detector:
             if suspects:
                 self._left_with_fixtures(loop, suspects, test)
             self._piles(loop, tasks, test)
+
+    def counts(self) -> dict[str, int]:
+        """How much goes on just now, by the names of `model.COUNTED`; what asyncio makes for itself is not counted."""
+        loops = (loop for record in self.watcher.loops() if (loop := record.loop) is not None)
+        return {"tasks": sum(len(judge.pending_tasks(loop)) for loop in loops), **self.watcher.things.counts()}
 
     def verdicts(self) -> list[Verdict]:
         """Judge every suspect, once and for all, and let go of it."""
@@ -422,26 +425,3 @@ class Detector:
             suspect.swallows = True
         if stuck:
             self.announce([self._describe(suspect) for suspect in stuck])
-
-
-def _in_turn(*steps: Callable[[], None]) -> Callable[[], None]:
-    def in_turn() -> None:
-        for step in steps:
-            step()
-
-    return in_turn
-
-
-class _Sweep:
-    """What happens to suspects while their loop is closed over them."""
-
-    def __init__(self, detector: Detector, loop: asyncio.AbstractEventLoop, suspects: list[Suspect]) -> None:
-        self._detector = detector
-        self._suspects = [suspect for suspect in suspects if not suspect.ended_in_grace]
-        self._timer = loop.call_later(_HANGS_AFTER, detector.hangs, self._suspects) if not loop.is_closed() else None
-
-    def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for suspect in self._suspects:
-            suspect.watch_for_stop()

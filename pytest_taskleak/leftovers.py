@@ -169,7 +169,7 @@ class Leftovers:
             for thing, made in things
             if made.owner is not None and not made.owner.interrupted and rule.left(thing, now)
         ]
-        self._things.registers[kind].forget({made.key for _, made, _ in left})
+        self._things.registers[kind].settle({made.key for _, made, _ in left})
         return [
             Candidate(kind, thing, made, owner, self._sketch(kind, thing, made, now), settled)
             for thing, made, owner in left
@@ -192,12 +192,14 @@ class Leftovers:
     def _not_adopted(self, kind: Kind, found: list[Candidate]) -> list[Candidate]:
         """Those that no live fixture keeps; the others are the fixture's from now on."""
         left: list[Candidate] = []
+        owners: dict[int, Owner] = {}
         for candidate in found:
             fixture = self._holder(candidate, lambda it: not it.owner.ended)
             if fixture is None:
                 left.append(candidate)
             else:
-                self._things.registers[kind].append(candidate.made._replace(owner=fixture.owner))
+                owners[candidate.made.key] = fixture.owner
+        self._things.registers[kind].give(owners)
         return left
 
     # -- futures: a leak is what survives its test
@@ -208,7 +210,7 @@ class Leftovers:
         suspects = {made.key: made for future, made in ended if left(future, 0.0)}
         ended.clear()
         idle = {key for key, made in suspects.items() if not self._is_own(made) or _interrupted(made)}
-        self._things.registers[kind].forget(idle)
+        self._things.registers[kind].settle(idle)
         for key in idle:
             del suspects[key]
         if not suspects:
@@ -216,7 +218,7 @@ class Leftovers:
         self._take_adopted(kind, suspects, test)
         if not self.strict:
             shown = judge.reached(self.shown(), suspects.keys())
-            self._things.registers[kind].forget(shown)  # a failure may be kept for long, and its frames with it
+            self._things.registers[kind].settle(shown)  # a failure may be kept for long, and its frames with it
             for key in {*shown, *judge.reached(self.passing(), suspects.keys())}:
                 del suspects[key]
         for generation in range(3):
@@ -225,7 +227,7 @@ class Leftovers:
             if not suspects:
                 return
             gc.collect(generation)
-        self._things.registers[kind].forget(suspects.keys())
+        self._things.registers[kind].settle(suspects.keys())
         self._candidates += self._told(kind, [made for made in suspects.values() if made.ref() is not None])
 
     def _take_adopted(self, kind: Kind, suspects: dict[int, Made], test: Owner | None) -> None:
@@ -247,7 +249,7 @@ class Leftovers:
             owners[key] = fixture.owner
         self._things.registers[kind].give(owners)
         for fixture_owner, pile in piled.items():
-            self._things.registers[kind].forget({made.key for made in pile})
+            self._things.registers[kind].settle({made.key for made in pile})
             self._candidates += self._told(kind, pile, names[fixture_owner])
 
     def _told(self, kind: Kind, left: list[Made], piled_up: Sequence[str] = ()) -> list[Candidate]:

@@ -45,6 +45,19 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
 """The name by which a leak is chosen."""
 
+COUNTED: dict[Kind, str] = {
+    "pending": "tasks",
+    "future": "futures",
+    "timer": "timers",
+    "generator": "async generators",
+    "transport": "transports",
+    "server": "servers",
+    "subprocess": "subprocesses",
+    "executor": "executors",
+    "open-loop": "loops",
+}
+"""What is counted around each test, by what it would be a leak of."""
+
 
 class TaskLeakError(AssertionError):
     """Work outlived the test, fixture or block that started it.

@@ -47,6 +47,7 @@ class Attempt:
         reports: Its reports so far.
         logged: The phases whose report was handed out already.
         verdicts: What was found when it was over.
+        counts: How much went on before it and after it, by the names of `model.COUNTED`.
     """
 
     owner: Owner
@@ -58,6 +59,7 @@ class Attempt:
     reports: dict[str, pytest.TestReport] = dataclasses.field(default_factory=dict[str, pytest.TestReport])
     logged: set[str] = dataclasses.field(default_factory=set[str])
     verdicts: Sequence[Verdict] = ()
+    counts: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict[str, tuple[int, int]])
 
 
 def _contained(method: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R | None]:
@@ -96,6 +98,7 @@ class Run:
         self._detector.leftovers.shown = fixtures.shown
         self._holding = False
         self._attempt: Attempt | None = None
+        self._counts: dict[str, int] = {}
         self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
         self._marked: dict[Owner | None, Settings] = {}  # for what is found when the test is long over
 
@@ -181,12 +184,20 @@ class Run:
         """The outermost teardown of the test is over: what it started must be over too."""
         attempt.owner.ended = True
         self._detector.look_at_open_loops(attempt.owner)
+        if self._counts or self._may_leak(attempt):
+            self._count(attempt)
         attempt.verdicts = self._detector.verdicts()
         if attempt.settings.cancel and attempt.verdicts:
             self._detector.cancel_pending(attempt.settings.grace)
         mine = self._mine(attempt)
         if mine and attempt.settings.mode != "off":
             item.user_properties.append(("taskleak", texts.headline(mine)))
+
+    def _count(self, attempt: Attempt) -> None:
+        """Note how much goes on; before the test it was what its predecessor was left with."""
+        before, after = self._counts, {name: count for name, count in self._detector.counts().items() if count}
+        attempt.counts = {name: (before.get(name, 0), after.get(name, 0)) for name in {**before, **after}}
+        self._counts = after
 
     def made_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """A phase's report was made: keep it until it can no longer change, and let it say what leaked."""
@@ -200,8 +211,8 @@ class Run:
             return
         self._apply(item, attempt, report)
         defects = self._detector.take_defects()
-        if defects:
-            carry(report, Letter(defects=defects))
+        if defects or attempt.counts:
+            carry(report, Letter(defects=defects, counts=attempt.counts))
 
     def logged(self, report: pytest.TestReport) -> None:
         """A report went out."""
@@ -320,9 +331,9 @@ class Run:
         wide = [leak for owner, leak in attempt.verdicts if owner in attempt.ended_fixtures] if mode != "off" else []
         if wide and mode == "fail":
             if teardown.failed:
-                outcome.append(teardown, wide, **self.show)
+                outcome.append(teardown, wide, **self._show_of(attempt))
             else:
-                outcome.fail(teardown, item, wide, **self.show)
+                outcome.fail(teardown, item, wide, **self._show_of(attempt))
         if wide:
             carry(teardown, Letter(shown=[Found(item.nodeid, attempt.owner.location, mode, wide)]))
         known = attempt.owners | attempt.ended_fixtures
@@ -335,14 +346,17 @@ class Run:
         failed = next((report for report in reports if report.failed), None)
         if failed is not None:
             # Work is often left behind because the test failed: no second error.
-            outcome.append(failed, leaks, **self.show)
+            outcome.append(failed, leaks, **self._show_of(attempt))
             return
         call = attempt.reports.get("call")
         if call is not None and call.passed and not hasattr(call, "wasxfail") and "call" not in attempt.logged:
-            outcome.fail(call, item, leaks, **self.show)
+            outcome.fail(call, item, leaks, **self._show_of(attempt))
         else:
             # A skip or an expected failure stays what it was, and so does a report that is out already.
-            outcome.fail(teardown, item, leaks, **self.show)
+            outcome.fail(teardown, item, leaks, **self._show_of(attempt))
+
+    def _show_of(self, attempt: Attempt) -> Show:
+        return {**self.show, "counts": attempt.counts}
 
     def _late(self, verdicts: Iterable[Verdict]) -> Letter:
         """Leaks of owners that were over before: each gets a report of its own, nobody else's outcome changes."""

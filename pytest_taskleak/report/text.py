@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_taskleak.model import Leak, Place
 
@@ -108,13 +108,16 @@ def one_line(leak: Leak, count: int, root: str) -> str:
     return f"{where}{task_label(leak)}{_times(count)} outlived {owner_label(leak)}, {leak.verdict}"
 
 
-def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
+def details(
+    leaks: Sequence[Leak], *, verbosity: int, root: str, counts: Mapping[str, tuple[int, int]] | None = None
+) -> str:
     """The leaks of one owner.
 
     Args:
         leaks: At least one.
         verbosity: Below 0 a line a cause; 0 what is needed to mend it; above, every frame.
         root: The folder that paths are shown relative to.
+        counts: How much went on before the test and after it; shown where every frame is.
     """
     by_owner: dict[str, list[Leak]] = {}
     for leak in leaks:
@@ -130,7 +133,12 @@ def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
     )
     causes = _count(len({leak.fingerprint for leak in leaks}), "cause")
     heading = [f"{_things(leaks)} from {causes}"] if numbered else []
-    return "\n\n".join([*heading, *parts])
+    around = [f"around the test: {_counts(counts)}"] if counts and verbosity > 0 else []
+    return "\n\n".join([*heading, *parts, *around])
+
+
+def _counts(counts: Mapping[str, tuple[int, int]]) -> str:
+    return ", ".join(f"{name} {before}→{after}" for name, (before, after) in counts.items())
 
 
 def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[str]:

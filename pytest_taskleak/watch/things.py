@@ -9,7 +9,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_taskleak.model import CHOSEN_BY
+from pytest_taskleak.model import CHOSEN_BY, COUNTED
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.registers import SPARE, Made, Register
 
@@ -73,16 +73,25 @@ class Things:
             own: Whether a file is the project's own code.
             listener: Hears of defects.
         """
-        self.registers = {kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds}
+        self.registers: dict[Kind, Register] = {
+            kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds
+        }
         self._busy = busy
         self._owner = owner
         self._own = own
         self._files = _Files(own)
         self._listener = listener
 
-    def __len__(self) -> int:
-        """How many are kept, what has ended meanwhile among them."""
-        return sum(len(register.entries) for register in self.registers.values())
+    def __bool__(self) -> bool:
+        """Whether anything was made that may go on."""
+        for register in self.registers.values():  # noqa: SIM110 - asked at every test, and a generator would cost more
+            if register.entries:
+                return True
+        return False
+
+    def counts(self) -> dict[str, int]:
+        """How many go on, by the names of `model.COUNTED`."""
+        return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
 
     def start(self) -> None:
         """Begin to follow the collector; harmless when repeated."""

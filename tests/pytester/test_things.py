@@ -563,3 +563,53 @@ def test_a_leaking_fixture_and_test_are_told_apart(judged):
     assert words == {"test_it": "FAILED"}
     assert "1 timer outlived fixture `started`" in text
     assert "1 future outlived `test_it`" in text
+
+
+# -- what is counted
+
+
+COUNTED = """
+    pytestmark = pytest.mark.asyncio(loop_scope="module")
+    KEPT = []
+
+    async def test_leaves_some():
+        loop = asyncio.get_running_loop()
+        KEPT.extend(loop.create_future() for _ in range(50))
+        KEPT.append(asyncio.create_task(forever()))
+        await asyncio.sleep(0)
+
+    async def test_leaves_one_more():
+        KEPT.append(asyncio.get_running_loop().create_future())
+        KEPT[0].set_result(None)
+
+    async def test_comes_last():  # and ends the module's loop with it
+        pass
+"""
+
+
+def test_counts_around_a_leaking_test_are_shown_with_v(judged):
+    _, text = judged(COUNTED, "-v")
+    assert "around the test: tasks 0→1, futures 0→50" in text
+    assert "around the test: tasks 1→1, futures 50→50" in text
+    _, text = judged(COUNTED)
+    assert "around the test" not in text
+
+
+def test_counts_travel_in_the_data_of_each_report(project):
+    project.write(source=COUNTED)
+    project.write(
+        "conftest.py",
+        """
+        def pytest_runtest_logreport(report):
+            if report.when == "teardown":
+                print(report.nodeid.split("::")[1], getattr(report, "taskleak", {}).get("counts"))
+    """,
+        prelude="",
+    )
+    result = project.run("-s")
+    result.stdout.fnmatch_lines(
+        [
+            "*test_leaves_some {'tasks': [[]0, 1], 'futures': [[]0, 50]}*",
+            "*test_leaves_one_more {'tasks': [[]1, 1], 'futures': [[]50, 50]}*",
+        ]
+    )
