@@ -135,7 +135,8 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         leftovers = Leftovers(self._watcher.things, self._places, {}, judge.Adoptions())
         leftovers.strict = self._strict
         leftovers.passing = lambda: list(frame.f_locals.values())
-        leftovers.look([asyncio.get_running_loop()], None, of=self._block)
+        leftovers.look([asyncio.get_running_loop()], of=self._block)
+        leftovers.look_for_survivors(None, of=self._block)
         return [leak for _, leak in leftovers.verdicts() if not self._is_expected(leak.task, leak.coroutine)]
 
     def _is_mine(self, task: asyncio.Task[Any]) -> bool:

@@ -65,7 +65,7 @@ class Detector:
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
         self.kinds = kinds
         self.judge_by(grace, strict=strict)
-        self._defects: list[BaseException] = []
+        self._defects: list[str] = []
         self._failed = False
         self.announce = announce
         self.test: Owner | None = None
@@ -114,6 +114,7 @@ class Detector:
             return None
         for suspect in suspects:
             suspect.swept = True
+            suspect.promises = self.leftovers.promised(loop, suspect.works_on)
         self._adopted_by_closers(suspects)
         with self._lock:
             self._suspects += suspects
@@ -147,14 +148,14 @@ class Detector:
         return self.strict or (own and loop.get_exception_handler() is None)
 
     def failed(self, error: Exception) -> None:
-        """Keep a defect of the detector's own."""
+        """Keep a defect of the detector's own, in words: its traceback would keep what is the user's alive."""
         self._failed = True
-        self._defects.append(error)
+        self._defects.append("".join(traceback.format_exception(error)))
 
     def take_defects(self) -> list[str]:
         """The detector's own failures since the last time, in words."""
         defects, self._defects = self._defects, []
-        return ["".join(traceback.format_exception(error)) for error in defects]
+        return defects
 
     # -- what whoever runs the tests asks for
 
@@ -165,7 +166,7 @@ class Detector:
             test: The test that has just ended, to count what stays with fixtures; None where there is none.
         """
         if self.leftovers:
-            self.leftovers.look([loop for it in self.watcher.loops() if (loop := it.loop) is not None], test)
+            self.leftovers.look([loop for it in self.watcher.loops() if (loop := it.loop) is not None])
         for record in self.watcher.loops():
             loop = record.loop
             if loop is None:
@@ -206,12 +207,28 @@ class Detector:
         loops = (loop for record in self.watcher.loops() if (loop := record.loop) is not None)
         return {"tasks": sum(len(judge.pending_tasks(loop)) for loop in loops), **self.watcher.things.counts()}
 
-    def verdicts(self) -> list[Verdict]:
-        """Judge every suspect, once and for all, and let go of it."""
+    def verdicts(self, test: Owner | None) -> list[Verdict]:
+        """Judge every suspect, once and for all, and let go of it.
+
+        Args:
+            test: The test that has just ended; None where there is none.
+        """
+        verdicts = self._of_tasks()
+        try:
+            if self.leftovers:
+                self.leftovers.look_for_survivors(test)
+            verdicts += self.leftovers.verdicts()
+        except Exception as error:  # noqa: BLE001 - what cannot be told must not take the tasks along
+            self.failed(error)
+        for owner, _ in verdicts:
+            if owner is not None:
+                owner.blamed = True
+        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds]
+
+    def _of_tasks(self) -> list[Verdict]:
         with self._lock:
             suspects, self._suspects = self._suspects, []
             lost, self._lost = self._lost, []
-        verdicts = lost
         leaks: list[tuple[Suspect, Verdict]] = []
         for suspect in suspects:
             try:
@@ -219,11 +236,7 @@ class Detector:
                     leaks.append((suspect, Verdict(suspect.owner, leak)))
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
-        verdicts += folded(leaks) + self.leftovers.verdicts()
-        for owner, _ in verdicts:
-            if owner is not None:
-                owner.blamed = True
-        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds]
+        return lost + folded(leaks)
 
     def _verdict(self, suspect: Suspect) -> Leak | None:
         suspect.close()
@@ -414,6 +427,7 @@ class Detector:
             stop_tried=suspect.stop_tried,
             piled_up=suspect.piled_up,
             keeper=keeper.name if keeper is not None else "",
+            promises=suspect.promises,
             grace=self.grace,
         )
         return explain.describe(suspect.task, suspect.origin, suspect.owner, suspect.words, found, self._places)

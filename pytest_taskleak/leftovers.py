@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge
@@ -113,32 +114,59 @@ class Leftovers:
                 candidate.thing = None
                 candidate.undecided = candidate.closer is not None
 
-    def look(self, loops: Iterable[asyncio.AbstractEventLoop], test: Owner | None, *, of: Owner | None = None) -> None:
-        """Look at what is left now that a test, and perhaps wider fixtures, have ended.
+    def promised(self, loop: asyncio.AbstractEventLoop, works_on: list[object]) -> tuple[str, ...]:
+        """The pending futures that the objects a leaked task works on hold, by who made them, in words."""
+        register = self._things.registers.get("future")
+        if register is None or not register.entries:
+            return ()
+        left = judge.THINGS["future"].left
+        pending = {
+            made.key: made
+            for future, made in register.alive()
+            if _home(future, made) == id(loop) and left(future, 0.0) and self._is_own(made)
+        }
+        makers = Counter(pending[key].calls[0][0].co_qualname for key in judge.reached(works_on, pending.keys()))
+        return tuple(
+            f"{count} future{'s' if count > 1 else ''} made in {maker}, which nobody will settle"
+            for maker, count in makers.items()
+        )
+
+    def look(self, loops: Iterable[asyncio.AbstractEventLoop], *, of: Owner | None = None) -> None:
+        """Look at what goes on in open loops though its owner has ended.
 
         Args:
             loops: Those that are open.
-            test: The test, to count what stays with fixtures; None where there is none.
             of: Whose things alone are looked at; None for those of everyone who has ended.
         """
         open_loops = {id(loop): loop for loop in loops}
         for kind, rule in judge.THINGS.items():
-            register = self._things.registers.get(kind)
-            if register is None or not register.entries:
-                continue
-            ended = [
-                (thing, made)
-                for thing, made in register.alive()
-                if made.owner is not None and made.owner.ended and (of is None or made.owner is of)
-            ]
+            ended = [] if rule.survives else self._ended(kind, of)
             if not ended:
-                continue
-            if rule.survives:
-                self._survivors(kind, ended, test)
                 continue
             for key, loop in open_loops.items():
                 mine = [(thing, made) for thing, made in ended if _home(thing, made) == key]
                 self._candidates += self._not_adopted(kind, self._found(kind, mine, loop.time(), "its loop goes on"))
+
+    def look_for_survivors(self, test: Owner | None, *, of: Owner | None = None) -> None:
+        """Look at what should have died with its owner; call it when nothing else of this plugin's holds any of it.
+
+        Args:
+            test: The test that has ended, to count what stays with fixtures; None where there is none.
+            of: As for `look`.
+        """
+        for kind, rule in judge.THINGS.items():
+            if rule.survives:
+                self._survivors(kind, self._ended(kind, of), test)
+
+    def _ended(self, kind: Kind, of: Owner | None) -> list[tuple[Any, Made]]:
+        register = self._things.registers.get(kind)
+        if register is None or not register.entries:
+            return []
+        return [
+            (thing, made)
+            for thing, made in register.alive()
+            if made.owner is not None and made.owner.ended and (of is None or made.owner is of)
+        ]
 
     def look_before_wider_fixtures_end(self, test: Owner) -> None:
         """Look at what a test leaves with wider fixtures, which may be about to clean up a pile at their end."""
@@ -206,6 +234,8 @@ class Leftovers:
 
     def _survivors(self, kind: Kind, ended: list[tuple[Any, Made]], test: Owner | None) -> None:
         """Look at pending futures whose owner has ended; most are signals of objects that are about to go with it."""
+        if not ended:
+            return
         left = judge.THINGS[kind].left
         suspects = {made.key: made for future, made in ended if left(future, 0.0)}
         ended.clear()

@@ -316,4 +316,4 @@ def fold(leak: Leak, below: list[Leak]) -> Leak:
     words = [f"{child.coroutine}, {child.verdict}" for child in below[:_MOST_CHILDREN]]
     if len(below) > _MOST_CHILDREN:
         words.append(f"and {len(below) - _MOST_CHILDREN} more")
-    return dataclasses.replace(leak, children=tuple(words))
+    return dataclasses.replace(leak, children=(*leak.children, *words))

@@ -186,7 +186,7 @@ class Run:
         self._detector.look_at_open_loops(attempt.owner)
         if self._counts or self._may_leak(attempt):
             self._count(attempt)
-        attempt.verdicts = self._detector.verdicts()
+        attempt.verdicts = self._detector.verdicts(attempt.owner)
         if attempt.settings.cancel and attempt.verdicts:
             self._detector.cancel_pending(attempt.settings.grace)
         mine = self._mine(attempt)
@@ -307,7 +307,7 @@ class Run:
     @_contained
     def _last_look(self) -> Letter:
         self._detector.look_at_open_loops(None)
-        return self._late(self._detector.verdicts())
+        return self._late(self._detector.verdicts(None))
 
     # -- verdicts into reports
 

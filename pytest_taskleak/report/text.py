@@ -170,7 +170,7 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     if leak.created and verbosity <= 0 and not any(place.own for place in leak.created):
         lines.append(f"created by {leak.created[0].module}, at no line of your own code")
     elif leak.created:
-        lines.append("created at")
+        lines.append("first asked at" if leak.kind == "generator" else "created at")
         creators = _creators(leak, verbosity)
         lines += _frames(creators[:1], root)
         lines += [f"    from {_path(place, root)}:{place.line} in {place.function}" for place in creators[1:]]

@@ -229,6 +229,24 @@ def test_the_broken_queue_of_the_incident_leaves_its_promises_pending(judged):
     assert "future: asyncio.Future[R] = asyncio.get_running_loop().create_future()" in text
 
 
+def test_the_promises_of_a_leaked_processor_are_told_with_it(judged):
+    words, text = judged("""
+        from reference_queue.incident import BrokenMessageQueue
+
+        async def answer(instance, message):
+            await forever()
+
+        async def test_answers():
+            queue = BrokenMessageQueue(answer)
+            for n in range(30):
+                queue.enqueue("instance", "chat 1", f"message {n}")
+            await asyncio.sleep(0)
+    """)
+    assert words == {"test_answers": "FAILED"}
+    assert "1 cause, 1 leaked task in 1 test" in text
+    assert "with it: 30 futures made in BrokenMessageQueue.enqueue, which nobody will settle" in text
+
+
 def test_the_reference_queue_settles_its_promises(judged):
     words, text = judged("""
         from reference_queue import MessageQueue
