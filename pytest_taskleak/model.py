@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 OwnerKind = Literal["test", "fixture", "block"]
 Phase = Literal["setup", "call", "teardown"]
-Kind = Literal["pending", "destroyed", "lost-exception", "running-loop"]
+Kind = Literal["pending", "destroyed", "lost-exception", "running-loop", "growth"]
 
 
 class TaskLeakError(AssertionError):
@@ -186,6 +186,7 @@ class Leak:
         nodeid: The test, or the test that was running when the fixture was set up.
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
+        holders: Who holds it, from a module on, where objects grow.
     """
 
     kind: Kind
@@ -204,6 +205,7 @@ class Leak:
     nodeid: str
     phase: str
     children: tuple[str, ...] = ()
+    holders: str = ""
 
     @property
     def line_to_change(self) -> Place | None:

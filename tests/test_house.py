@@ -20,6 +20,7 @@ RANKS = {
     "ledger": 6,
     "session": 6,
     "asserting": 5,
+    "growth": 5,
     "detector": 4,
     "verdicts": 3,
     "outcome": 3,
@@ -35,7 +36,7 @@ RANKS = {
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
-IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures"}
+IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures", "growth"}
 
 
 def sources(package):
