@@ -141,11 +141,12 @@ class _Growth:
 
         self._suite = Suite(getattr(config, "workerinput", {}).get("workerid", ""))
         self._overview = Overview(growing)
-        self._counts = not config.pluginmanager.hasplugin("dsession")  # xdist's workers do it for their controller
+        self._counts = False
         self._read = Series.from_json
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        self._counts = not session.config.pluginmanager.hasplugin("dsession")  # else xdist's workers do it
         if self._counts:
             self._suite.start()
         try:

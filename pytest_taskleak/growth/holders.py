@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import CellType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_taskleak.growth import heap
 
@@ -95,7 +95,8 @@ def _attributes(holder: Any) -> dict[Any, Any]:
         found: Any = object.__getattribute__(holder, "__dict__")
     except AttributeError:
         return {}
-    return cast("dict[Any, Any]", found) if type(found) is dict else {}
+    names: dict[Any, Any] = {}
+    return found if type(found) is type(names) else names
 
 
 def _key(names: Mapping[Any, Any], thing: object) -> str:

@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+from pytest_taskleak.growth import repeated as counting
+
 PRELUDE = """\
 import asyncio
 import pytest
@@ -331,7 +333,7 @@ CLEAN = {
 
 @pytest.mark.parametrize("source", CLEAN.values(), ids=CLEAN.keys())
 def test_a_clean_test_passes(repeated, source):
-    words, text = repeated(source)
+    words, text = repeated(source, "--taskleak-repeat=3")  # the fewer, the less it takes to be mistaken
     assert words, text
     assert set(words.values()) == {"PASSED"}, text
     assert "grow" not in text
@@ -631,6 +633,67 @@ def test_a_test_of_anyio_can_be_repeated(project):
     result = project.run("-p", "no:asyncio", "-o", "addopts=", "--taskleak-repeat=3")
     result.assert_outcomes(failed=1)
     assert "+1 object each time (3 of 3)" in result.stdout.str()
+
+
+def test_the_line_that_made_one_is_told_where_tracemalloc_knows_it(project):
+    project.write(
+        source="""
+        import tracemalloc
+
+        CACHE = []
+
+        @pytest.fixture(scope="module", autouse=True)
+        def traced():
+            tracemalloc.start()
+            yield
+            tracemalloc.stop()
+
+        def connect():
+            return object()
+
+        @pytest.mark.taskleak(repeat=3)
+        def test_it():
+            CACHE.append(connect())
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["test_it.py:*: TaskLeakError", "one was created at", "test_it.py:*:", "*return object()"]
+    )
+    lines = (project.pytester.path / "test_it.py").read_text().splitlines()
+    assert f"test_it.py:{lines.index('    return object()') + 1}: TaskLeakError" in result.outlines
+
+
+def test_two_holders_are_two_causes(repeated):
+    words, text = repeated("""
+        class Token:
+            pass
+
+        SESSIONS, TOKENS = [], {}
+
+        def test_it():
+            SESSIONS.append(Session())
+            TOKENS[Token()] = None
+    """)
+    assert words == {"test_it": "FAILED"}
+    assert "objects grow with each repetition of `test_it`: +1 Session each time (5 of 5), and 1 more" in text
+    assert "held by test_it.SESSIONS (list) -> Session" in text
+    assert "held by test_it.TOKENS (dict) -> Token" in text
+    assert "2 causes, 2 growing types in 1 test" in text
+
+
+def test_a_defect_in_the_counting_changes_no_outcome(project, monkeypatch):
+    def breaks(self):
+        raise RuntimeError("its own defect")
+
+    monkeypatch.setattr(counting.Counts, "count", breaks)
+    project.write(source="@pytest.mark.taskleak(repeat=3)\ndef test_it(): pass\n")
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.OK
+    assert "RuntimeError: its own defect" in result.stdout.str()
+    assert "taskleak: a defect of the plugin itself" in result.stdout.str()
 
 
 # -- what a repeated test is to others
