@@ -66,7 +66,7 @@ def test_what_stays_is_counted_and_reports_are_not(request):
     assert frozen > 0
     assert gc.get_freeze_count() == 0
     assert a - warm == len(kept) + 1
-    assert 0 <= b - a < 150  # of 600 that the reports consist of
+    assert 0 <= b - a < 250  # of 600 that the reports consist of
     assert abs(c - a) < 5
     assert series.types["list"] >= 100
 

@@ -41,7 +41,7 @@ def test_the_table_names_the_tests_and_the_types(project):
     result.stdout.fnmatch_lines(
         [
             "*= taskleak: objects over the run =*",
-            "+*5,*objects, 3[0-3].? per test",
+            "+*5,*objects, 3[0-6].? per test",
             "stayed after",
             " *+*,*  test_it.py::test_keeps_more",
             "types that grew",
@@ -49,14 +49,14 @@ def test_the_table_names_the_tests_and_the_types(project):
             " *+600  Session",
         ]
     )
-    assert 30 <= slopes(result)[0] < 33
+    assert 30 <= slopes(result)[0] < 37
 
 
 def test_a_clean_run_does_not_grow(project):
     project.write(source=CLEAN)
-    result = project.run_apart("--taskleak-growth", "--taskleak-growth-limit=4")
+    result = project.run_apart("--taskleak-growth", "--taskleak-growth-limit=8")
     assert result.ret == pytest.ExitCode.OK
-    assert abs(slopes(result)[0]) < 4  # pytest itself keeps some
+    assert abs(slopes(result)[0]) < 8  # pytest itself keeps some
 
 
 def test_what_pytest_keeps_of_failed_tests_is_not_counted(project):
