@@ -108,6 +108,8 @@ def _examples(reach: Reach, grows: Mapping[str, Growth], before: set[int]) -> li
     found: dict[str, _Grown] = {}
     # Where none is new by its address, an old one was replaced by a new one there.
     for old in (before, frozenset[int]()):
+        if len(found) == min(len(set(kinds.values())), _MOST):
+            break
         for depth, level in enumerate(reach.levels):
             new = {
                 kinds[type(thing)]: thing for thing in reversed(level) if type(thing) in kinds and id(thing) not in old
