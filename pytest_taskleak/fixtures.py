@@ -20,12 +20,7 @@ _GENERATORS = (types.GeneratorType, types.AsyncGeneratorType)
 
 def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> list[object]:
     """What a fixture keeps: its value, the locals of its suspended generator, the class it sets attributes on."""
-    cached = fixturedef.cached_result
-    kept: list[object] = [cached[0]] if cached is not None else []
-    for finalizer in _finalizers(fixturedef):
-        for generator in _generators(finalizer):
-            frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
-            kept += list(frame.f_locals.values()) if frame is not None else []
+    kept = values(fixturedef)
     holder: object = None
     asked: Any = request
     if fixturedef.func.__module__.startswith(_RUNNERS):
@@ -36,6 +31,17 @@ def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) ->
         holder = asked.module
     if holder is not None:
         kept += list(vars(holder).values())
+    return kept
+
+
+def values(fixturedef: pytest.FixtureDef[Any]) -> list[object]:
+    """What a fixture alone keeps: its value, and the locals of its suspended generator."""
+    cached = fixturedef.cached_result
+    kept: list[object] = [cached[0]] if cached is not None else []
+    for finalizer in _finalizers(fixturedef):
+        for generator in _generators(finalizer):
+            frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+            kept += list(frame.f_locals.values()) if frame is not None else []
     return kept
 
 

@@ -26,6 +26,7 @@ Kind = Literal[
     "thread",
     "executor",
     "open-loop",
+    "growth",
 ]
 """What a leak is."""
 
@@ -232,6 +233,7 @@ class Leak:
         nodeid: The test, or the test that was running when the fixture was set up.
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
+        holders: Who holds it, from a module on, where objects grow.
     """
 
     kind: Kind
@@ -250,6 +252,7 @@ class Leak:
     nodeid: str
     phase: str
     children: tuple[str, ...] = ()
+    holders: str = ""
 
     @property
     def line_to_change(self) -> Place | None:

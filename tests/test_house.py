@@ -21,8 +21,10 @@ RANKS = {
     "session": 7,
     "asserting": 6,
     "detector": 5,
+    "growth": 6,
     "leftovers": 4,
     "sweep": 4,
+    "attempt": 4,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,
@@ -38,7 +40,7 @@ RANKS = {
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
-IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures"}
+IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures", "attempt", "growth"}
 
 
 def sources(package):
