@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
+from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
 
@@ -41,6 +42,7 @@ class Detector:
     Attributes:
         watcher: The recorder; whoever runs tests tells it who is busy.
         adoptions: What stays with fixtures.
+        stalls: Blocked loops.
         fixtures: The fixtures that are set up, by any key.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
@@ -52,6 +54,7 @@ class Detector:
         """Make a detector that wraps nothing yet."""
         self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own)
         self.adoptions = judge.Adoptions()
+        self.stalls = Stalls(self.watcher, places, self.failed)
         self.fixtures: dict[object, judge.LiveFixture] = {}
         self.grace = grace
         self.strict = strict
@@ -71,6 +74,7 @@ class Detector:
 
     def stop(self) -> None:
         """Restore everything; harmless when repeated."""
+        self.stalls.stop()
         self.watcher.stop()
         self._suspects.clear()
         self.fixtures.clear()
@@ -190,7 +194,7 @@ class Detector:
         for owner, _ in verdicts:
             if owner is not None:
                 owner.blamed = True
-        return verdicts
+        return verdicts + [Verdict(owner, leak) for owner, leak in self.stalls.leaks()]
 
     def _verdict(self, suspect: Suspect) -> Leak | None:
         suspect.close()

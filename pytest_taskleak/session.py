@@ -137,6 +137,7 @@ class Run:
             self._marked[owner] = settings
         self._detector.grace, self._detector.strict = settings.grace, settings.strict
         self._detector.test = owner
+        self._detector.stalls.elsewhere = self._options.run.blocked
 
     def enter(self, item: pytest.Item, phase: Phase) -> None:
         """A phase of the test begins; reports that can no longer change go out."""
@@ -155,6 +156,8 @@ class Run:
     def _watch(self, attempt: Attempt, phase: Phase) -> None:
         self._detector.start()  # the modules of this test may have imported another kind of loop
         self._detector.watcher.enter(attempt.owner, phase)
+        blocked = attempt.settings.blocked if attempt.settings.mode != "off" else 0.0
+        self._detector.stalls.watch(blocked, attempt.owner.nodeid)
 
     @_contained
     def _may_leak(self, attempt: Attempt) -> bool:
@@ -179,6 +182,7 @@ class Run:
         attempt.owner.ended = True
         self._detector.look_at_open_loops(attempt.owner)
         attempt.verdicts = self._detector.verdicts()
+        self._detector.stalls.watch(0.0)
         if attempt.settings.cancel and attempt.verdicts:
             self._detector.cancel_pending(attempt.settings.grace)
         mine = self._mine(attempt)

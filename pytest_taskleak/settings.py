@@ -19,11 +19,12 @@ GRACE = 0.1
 """Seconds that suspects are given to end, by default."""
 
 MARKER = (
-    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, expect=(), reason=None): "
+    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, blocked=None, expect=(), reason=None): "
     "judge this test's leaked tasks otherwise: mode 'fail', 'warn' or 'off'; grace in seconds; strict and cancel "
-    "as bool; expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
+    "as bool; blocked in seconds that a callback may block the loop, 0 for off; "
+    "expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
 )
-_ARGUMENTS = ("mode", "grace", "strict", "cancel", "expect", "reason")
+_ARGUMENTS = ("mode", "grace", "strict", "cancel", "blocked", "expect", "reason")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Settings:
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is reported too.
         cancel: Whether what was reported is cancelled.
+        blocked: Seconds that one callback, or one step of a task, may keep the loop from turning; 0 for no limit.
         expect: Names of tasks or coroutines that may be left; `*` and `?` match as in file names.
     """
 
@@ -42,6 +44,7 @@ class Settings:
     grace: float = GRACE
     strict: bool = False
     cancel: bool = False
+    blocked: float = 0.0
     expect: tuple[str, ...] = ()
 
     def expects(self, task: str, coroutine: str) -> bool:
@@ -77,10 +80,18 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="cancel what was reported, so that it does not disturb later tests",
     )
+    group.addoption(
+        "--taskleak-blocked",
+        type=_threshold,
+        default=None,
+        metavar="SECONDS",
+        help="fail tests in which one callback blocks the event loop for longer (default 0: do not look)",
+    )
     parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
     parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
     parser.addini("taskleak_strict", "report what cannot be decided too", type="bool", default=False)
     parser.addini("taskleak_cancel", "cancel what was reported", type="bool", default=False)
+    parser.addini("taskleak_blocked", "seconds that a callback may block the loop", type="float", default=0.0)
 
 
 class Options:
@@ -102,12 +113,14 @@ class Options:
             "grace": config.getoption("--taskleak-grace"),
             "strict": config.getoption("--taskleak-strict"),
             "cancel": config.getoption("--taskleak-cancel"),
+            "blocked": config.getoption("--taskleak-blocked"),
         }
         ini = {
             "mode": _ini(config, "taskleak", "valid are fail, warn, off", _mode),
             "grace": _ini(config, "taskleak_grace", "give seconds, 0 or more", _grace),
             "strict": _ini(config, "taskleak_strict", "give true or false", lambda _where, value: bool(value)),
             "cancel": _ini(config, "taskleak_cancel", "give true or false", lambda _where, value: bool(value)),
+            "blocked": _ini(config, "taskleak_blocked", "give seconds, 0 for off", _blocked),
         }
         self._ini = Settings(**ini)
         self.judges = False
@@ -118,6 +131,7 @@ class Options:
         """A line for the head of the run."""
         words = [self.run.mode, f"grace {self.run.grace:g} s"] if self.run.mode != "off" else ["off"]
         words += [name for name in ("strict", "cancel") if getattr(self.run, name) and self.run.mode != "off"]
+        words += [f"blocked {self.run.blocked:g} s"] if self.run.blocked and self.run.mode != "off" else []
         return f"taskleak: {', '.join(words)}"
 
     @property
@@ -168,6 +182,7 @@ def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
         "grace": _grace,
         "strict": functools.partial(_flag, name="strict"),
         "cancel": functools.partial(_flag, name="cancel"),
+        "blocked": _blocked,
         "expect": _expect,
     }
     return {name: readers[name](where, value) for name, value in given.items()}
@@ -222,6 +237,19 @@ def _seconds(text: str) -> float:
         return _grace("--taskleak-grace", float(text))
     except ValueError:
         raise pytest.UsageError(f"--taskleak-grace: {text!r} is not a number; give seconds, 0 or more") from None
+
+
+def _blocked(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 <= value < math.inf):
+        raise pytest.UsageError(f"{where}: blocked {value!r} is not valid; give seconds, 0 for off")
+    return float(value)
+
+
+def _threshold(text: str) -> float:
+    try:
+        return _blocked("--taskleak-blocked", float(text))
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-blocked: {text!r} is not a number; give seconds, 0 for off") from None
 
 
 def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any], object]) -> Any:

@@ -21,6 +21,7 @@ RANKS = {
     "session": 6,
     "asserting": 5,
     "detector": 4,
+    "stalls": 3,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
 
 _WHERE = {
@@ -17,10 +18,11 @@ _WHERE = {
     "describe": "words",
     "describe_lost": "words",
     "describe_running": "words",
+    "describe_stall": "blocking",
     "portrait": "words",
 }
 
-__all__ = ["Found", "Portrait", "describe", "describe_lost", "describe_running", "portrait"]
+__all__ = ["Found", "Portrait", "describe", "describe_lost", "describe_running", "describe_stall", "portrait"]
 
 
 def __getattr__(name: str) -> Any:

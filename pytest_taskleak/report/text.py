@@ -47,6 +47,8 @@ def task_label(leak: Leak) -> str:
     """The task's name and what it runs."""
     if leak.kind == "running-loop":
         return f"an event loop in thread {leak.task!r}"
+    if leak.kind == "blocked-loop" and not leak.task:
+        return leak.coroutine
     return f"task {leak.task!r}, {leak.coroutine}" if leak.task else f"task {leak.coroutine}"
 
 
@@ -67,14 +69,14 @@ def headline(leaks: Sequence[Leak]) -> str:
     owners = list(dict.fromkeys(owner_label(leak) for leak in leaks))
     causes = f" from {len(groups)} causes" if len(groups) > 1 else ""
     owner = owners[0] if len(owners) == 1 else f"{owners[0]} and {_count(len(owners) - 1, 'other')}"
-    return f"{things}{causes} outlived {owner}: {task_label(leak)}, {leak.verdict}"
+    return f"{things}{causes} {_did(leaks)} {owner}: {task_label(leak)}, {leak.verdict}"
 
 
 def one_line(leak: Leak, count: int, root: str) -> str:
     """A leak for `-q`: the line to change, what, and why."""
     place = leak.line_to_change
     where = f"{_path(place, root)}:{place.line}: " if place else ""
-    return f"{where}{task_label(leak)}{_times(count)} outlived {owner_label(leak)}, {leak.verdict}"
+    return f"{where}{task_label(leak)}{_times(count)} {_did([leak])} {owner_label(leak)}, {leak.verdict}"
 
 
 def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
@@ -107,9 +109,8 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
     leaks = [leak for _, found in per_test for leak in found]
     groups = grouped(leaks)
     tests = len({nodeid for nodeid, _ in per_test})
-    lines = [
-        f"{_count(len(groups), 'cause')}, {_count(len(leaks), 'leaked ' + _noun(leaks))} in {_count(tests, 'test')}"
-    ]
+    noun = {"step": "blocked loop", "leak": "leak"}.get(_noun(leaks), f"leaked {_noun(leaks)}")
+    lines = [f"{_count(len(groups), 'cause')}, {_count(len(leaks), noun)} in {_count(tests, 'test')}"]
     owners = {leak.fingerprint: set[tuple[str, str]]() for leak in leaks}
     for leak in leaks:
         owners[leak.fingerprint].add((leak.nodeid, owner_label(leak)))
@@ -125,8 +126,9 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     """What is needed to mend it in the first lines: who, what, where it waits, how; then where it came from."""
     whose = "in a library" if leak.in_library else "in your own code"
     things = _count(count, _noun([leak]))
-    lines = _wrapped(f"{number}{things} outlived {owner_label(leak)}{_since(leak)}, {whose}")
+    lines = _wrapped(f"{number}{things} {_did([leak])} {owner_label(leak)}{_since(leak)}, {whose}")
     detail = f" ({leak.detail})" if leak.detail else ""
+    detail = f": {leak.detail}" if _blocked(leak) else detail
     lines += _wrapped(f"{task_label(leak)}: {leak.verdict}{detail}")
     lines += _frames(_stand(leak.waits, verbosity), root)
     lines += _wrapped(f"fix: {leak.hint}")
@@ -203,7 +205,20 @@ def _path(place: Place, root: str) -> str:
 
 
 def _noun(leaks: Sequence[Leak]) -> str:
+    if any(_blocked(leak) for leak in leaks):
+        return "step" if all(_blocked(leak) for leak in leaks) else "leak"
     return "running loop" if all(leak.kind == "running-loop" for leak in leaks) else "task"
+
+
+def _did(leaks: Sequence[Leak]) -> str:
+    """What it did to its owner."""
+    if all(_blocked(leak) for leak in leaks):
+        return "held up"
+    return "outlived or held up" if any(_blocked(leak) for leak in leaks) else "outlived"
+
+
+def _blocked(leak: Leak) -> bool:
+    return leak.kind == "blocked-loop"
 
 
 def _count(number: int, noun: str) -> str:

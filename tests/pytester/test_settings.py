@@ -526,6 +526,7 @@ def test_an_expected_task_of_a_wide_loop_is_not_reported_later(project):
 
 
 NUMBERS = "give seconds, 0 or more"
+LIMIT = "give seconds, 0 for off"
 
 
 @pytest.mark.parametrize(
@@ -538,6 +539,9 @@ NUMBERS = "give seconds, 0 or more"
         ("--taskleak-grace=-1", f"--taskleak-grace: grace -1.0 is not valid; {NUMBERS}"),
         ("--taskleak-grace=nan", f"--taskleak-grace: grace nan is not valid; {NUMBERS}"),
         ("--taskleak-grace=inf", f"--taskleak-grace: grace inf is not valid; {NUMBERS}"),
+        ("--taskleak-blocked=soon", f"--taskleak-blocked: 'soon' is not a number; {LIMIT}"),
+        ("--taskleak-blocked=-1", f"--taskleak-blocked: blocked -1.0 is not valid; {LIMIT}"),
+        ("--taskleak-blocked=inf", f"--taskleak-blocked: blocked inf is not valid; {LIMIT}"),
         ("--taskleak-graze=1", "unrecognized arguments: --taskleak-graze=1"),
         ("--taskleak-strict=yes", "argument --taskleak-strict: ignored explicit argument 'yes'"),
     ],
@@ -560,6 +564,8 @@ def test_a_wrong_option_is_a_usage_error(leaky, arg, message):
         ("taskleak_grace = soon", ["`taskleak_grace`", "'soon'", NUMBERS]),
         ("taskleak_grace = -1", [f"ini value `taskleak_grace`: grace -1.0 is not valid; {NUMBERS}"]),
         ("taskleak_grace = nan", [f"ini value `taskleak_grace`: grace nan is not valid; {NUMBERS}"]),
+        ("taskleak_blocked = soon", ["`taskleak_blocked`", "'soon'", LIMIT]),
+        ("taskleak_blocked = -1", [f"ini value `taskleak_blocked`: blocked -1.0 is not valid; {LIMIT}"]),
         ("taskleak_strict = perhaps", ["`taskleak_strict`", "'perhaps'", "true or false"]),
         ("taskleak_cancel = perhaps", ["`taskleak_cancel`", "'perhaps'", "true or false"]),
         ("strict = true\ntaskleak_graze = 1", ["Unknown config option: taskleak_graze"]),
@@ -584,6 +590,8 @@ def test_a_wrong_ini_value_is_a_usage_error(leaky, line, messages):
         ('taskleak_grace = "1"', "taskleak_grace", "str"),
         ("taskleak_grace = true", "taskleak_grace", ""),
         ("taskleak_grace = -1", "taskleak_grace", "-1"),
+        ('taskleak_blocked = "1"', "taskleak_blocked", "str"),
+        ("taskleak_blocked = -1", "taskleak_blocked", "-1"),
         ('taskleak_strict = "yes"', "taskleak_strict", "str"),
         ("taskleak_cancel = 1", "taskleak_cancel", "int"),
     ],
@@ -599,7 +607,7 @@ def test_a_wrong_value_of_the_typed_table_is_a_usage_error(leaky, line, name, gi
     assert "Traceback" not in result.stderr.str()
 
 
-VALID = "valid are mode, grace, strict, cancel, expect, reason"
+VALID = "valid are mode, grace, strict, cancel, blocked, expect, reason"
 MODES = "valid are fail, warn, off"
 
 WRONG_MARKERS = [
@@ -618,6 +626,10 @@ WRONG_MARKERS = [
     ("(grace=True)", f"grace True is not valid; {NUMBERS}"),
     ("(grace=float('inf'))", f"grace inf is not valid; {NUMBERS}"),
     ("(grace=float('nan'))", f"grace nan is not valid; {NUMBERS}"),
+    ("(blocked=-1)", f"blocked -1 is not valid; {LIMIT}"),
+    ("(blocked='1')", f"blocked '1' is not valid; {LIMIT}"),
+    ("(blocked=True)", f"blocked True is not valid; {LIMIT}"),
+    ("(blocked=float('nan'))", f"blocked nan is not valid; {LIMIT}"),
     ("(strict=1)", "strict=1 is not valid; give True or False"),
     ("(strict='yes')", "strict='yes' is not valid; give True or False"),
     ("(cancel='no')", "cancel='no' is not valid; give True or False"),
