@@ -13,13 +13,13 @@ from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
+from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
-    from pytest_taskleak.watch import LoopRecord
 
 _HANGS_AFTER = 2.0
 """Seconds after which a sweep that still waits for a task is announced: it may wait for ever."""
@@ -47,6 +47,7 @@ class Detector:
         strict: Whether what cannot be decided is a leak.
         kinds: What is judged, by the names of `model.KINDS`.
         leftovers: Judges what is left besides tasks.
+        workplaces: Judges threads, executors and loops.
         test: The test that is running, None between tests.
         announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
@@ -65,6 +66,7 @@ class Detector:
         self.adoptions = judge.Adoptions()
         self.fixtures: dict[object, judge.LiveFixture] = {}
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
+        self.workplaces = Workplaces(self.watcher, places, self.fixtures, self.leftovers)
         self.kinds = kinds
         self.judge_by(grace, strict=strict)
         self._defects: list[BaseException] = []
@@ -138,6 +140,7 @@ class Detector:
         else:
             return
         origin.settled = True
+        self.workplaces.told(loop)
         leak = explain.describe_lost(task, origin, error, self._places)  # pyright: ignore[reportUnknownArgumentType]
         with self._lock:
             self._lost.append(Verdict(origin.owner.outer or origin.owner, leak))
@@ -180,7 +183,12 @@ class Detector:
                 self._suspects += self._judged(loop, self._left_with_fixtures(loop, suspects, test))
             if test is not None:
                 self._piles(loop, tasks, test)
-            self._running_thread(record, idle=not tasks)
+            self.workplaces.tell_running(record, self.grace, idle=not tasks)
+        try:
+            if self.workplaces:
+                self.workplaces.look(self.grace)
+        except Exception as error:  # noqa: BLE001 - tasks are told whatever befalls the others
+            self.failed(error)
 
     def look_before_wider_fixtures_end(self, test: Owner) -> None:
         """Look at what the test leaves with wider fixtures, which may be about to clean up a pile at their end.
@@ -213,7 +221,7 @@ class Detector:
                     leaks.append((suspect, Verdict(suspect.owner, leak)))
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
-        verdicts += folded(leaks) + self.leftovers.verdicts()
+        verdicts += folded(leaks) + self.leftovers.verdicts() + self.workplaces.verdicts()
         for owner, _ in verdicts:
             if owner is not None:
                 owner.blamed = True
@@ -380,23 +388,6 @@ class Detector:
             suspect = Suspect(task, origin, asked_to_end=judge.cancel_requested(task))
             suspect.owner, suspect.piled_up, suspect.piled_with = test, tuple(tests), owner
             self._suspects += self._judged(loop, [suspect])
-
-    def _running_thread(self, record: LoopRecord, *, idle: bool) -> None:
-        """A loop that still runs in a thread whose owner has ended; where it has tasks, they tell it all."""
-        loop, thread = record.loop, record.thread
-        if loop is None or thread is None or not loop.is_running() or not thread.is_alive():
-            return
-        origin = self.watcher.thread_origin(thread)
-        if origin is None or origin.settled or origin.owner is None or not origin.owner.ended:
-            return
-        first = next((code for code, _ in origin.calls if not self._places.standard(code.co_filename)), None)
-        if not self.strict and (first is None or not self._places.own(first.co_filename)):
-            return  # a library's loop for the life of the process
-        origin.settled = True
-        if not idle:
-            return
-        leak = explain.describe_running(thread.name, origin.owner, origin.phase, origin.calls, self._places)
-        self._lost.append(Verdict(origin.owner, leak))
 
     def _describe(self, suspect: Suspect) -> Leak:
         keeper = suspect.piled_with or suspect.adopter

@@ -162,7 +162,8 @@ class Run:
     def _may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
         watcher = self._detector.watcher
-        return watcher.seen != attempt.seen or bool(self._detector.leftovers) or bool(watcher.loops())
+        judges = self._detector.leftovers, self._detector.workplaces
+        return watcher.seen != attempt.seen or any(judges) or bool(watcher.loops())
 
     @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:

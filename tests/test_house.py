@@ -16,12 +16,13 @@ PLUGIN = Path(pytest_taskleak.__file__).parent
 QUEUE = Path(reference_queue.__file__).parent
 
 RANKS = {
-    "plugin": 8,
-    "ledger": 7,
-    "session": 7,
-    "asserting": 6,
-    "detector": 5,
+    "plugin": 9,
+    "ledger": 8,
+    "session": 8,
+    "asserting": 7,
+    "detector": 6,
     "leftovers": 4,
+    "workplaces": 5,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
+    from pytest_taskleak.explain.workers import sketch_busy, sketch_executor, sketch_loop, sketch_thread
 
 _WHERE = {
     "Found": "words",
@@ -22,6 +23,10 @@ _WHERE = {
     "describe_thing": "things",
     "portrait": "words",
     "sketch": "things",
+    "sketch_busy": "workers",
+    "sketch_executor": "workers",
+    "sketch_loop": "workers",
+    "sketch_thread": "workers",
 }
 
 __all__ = [
@@ -34,6 +39,10 @@ __all__ = [
     "describe_thing",
     "portrait",
     "sketch",
+    "sketch_busy",
+    "sketch_executor",
+    "sketch_loop",
+    "sketch_thread",
 ]
 
 

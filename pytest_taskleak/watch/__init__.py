@@ -5,5 +5,19 @@ from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin
 from pytest_taskleak.watch.registers import Made, Register
 from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.watcher import Watcher, origin_of
+from pytest_taskleak.watch.workers import Workers, executor_of, is_shut_down
 
-__all__ = ["Listener", "LoopRecord", "Made", "Patch", "Register", "Things", "ThreadOrigin", "Watcher", "origin_of"]
+__all__ = [
+    "Listener",
+    "LoopRecord",
+    "Made",
+    "Patch",
+    "Register",
+    "Things",
+    "ThreadOrigin",
+    "Watcher",
+    "Workers",
+    "executor_of",
+    "is_shut_down",
+    "origin_of",
+]
