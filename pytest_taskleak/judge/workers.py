@@ -88,10 +88,18 @@ def is_helper(calls: Sequence[Call]) -> bool:
 def is_first_own(calls: Sequence[Call], own: Callable[[str], bool], standard: Callable[[str], bool]) -> bool:
     """Whether the first of the creating frames that is not the standard library's is the project's own code.
 
-    What a library makes may be for the life of the process, and is its affair, whoever called it.
+    What a library makes may be for the life of the process, and is its affair, whoever called it; but uvloop's
+    `new_event_loop` is no more than asyncio's own: whoever calls it makes the loop.
     """
-    first = next((code for code, _ in calls if not standard(code.co_filename)), None)
-    return first is not None and own(first.co_filename)
+    for code, _ in calls:
+        if own(code.co_filename):
+            return True
+        if not standard(code.co_filename) and code.co_name not in _CONSTRUCTORS:
+            return False
+    return False
+
+
+_CONSTRUCTORS = ("new_event_loop", "_loop_factory")
 
 
 def is_closed_by_its_maker(calls: Sequence[Call]) -> bool:

@@ -41,21 +41,44 @@ def stop(thread):
     END.clear()
 
 
+def end_all():
+    END.set()
+    for it in KEPT:
+        if isinstance(it, (ThreadPoolExecutor, ProcessPoolExecutor)):
+            it.shutdown()
+        elif isinstance(it, asyncio.AbstractEventLoop):
+            it.close()
+
+
+"""
+
+
+ENDS = """\
+import sys
+
+
+def pytest_unconfigure():
+    sys.modules["test_it"].end_all()
+
+
 """
 
 
 @pytest.fixture
 def threads(judged, project):
-    """The words and the output of a test file; what its threads wait for comes when the run is over."""
+    """The words and the output of a test file; what it leaves ends when its run is over."""
     before = set(threading.enumerate())
-    project.write("conftest.py", prelude="import sys\ndef pytest_unconfigure(): sys.modules['test_it'].END.set()\n")
+    project.write("conftest.py", prelude=ENDS)
 
     def threads(source, *args, apart=False):
         return judged(source, *args, apart=apart, prelude=THREADS)
 
     yield threads
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        if "run_server" in thread.name:
+            continue  # pytest-rerunfailures' own, which it never ends
+        thread.join(30)
+        assert not thread.is_alive(), thread
 
 
 def has_no_leak(words, text):
@@ -83,9 +106,9 @@ def test_where_a_thread_stands_and_what_mends_it_is_told(threads):
         def test_leaks():
             start()
     """)
-    assert "thread 'worker', work: still running (in `Event.wait`)\ntest_it.py:15: in work\n    END.wait(60)\n" in text
+    assert "thread 'worker', work: still running (in `Event.wait`)\ntest_it.py:14: in work\n    END.wait(60)\n" in text
     assert "`join()` it" in text
-    assert "created at\ntest_it.py:20: in start\n    thread.start()\n" in text
+    assert "created at\ntest_it.py:19: in start\n    thread.start()\n" in text
 
 
 @pytest.mark.parametrize("daemon", [False, True])
@@ -366,7 +389,7 @@ def test_an_executor_that_is_never_shut_down_fails_its_test(threads):
     assert "1 executor outlived `test_leaks`: executor ThreadPoolExecutor, never shut down" in text
     assert "(1 idle thread)" in text
     assert "`with ThreadPoolExecutor() as pool:`" in text
-    assert "created at\ntest_it.py:36: in test_leaks\n    pool = ThreadPoolExecutor(2)\n" in text
+    assert "created at\ntest_it.py:40: in test_leaks\n    pool = ThreadPoolExecutor(2)\n" in text
     assert "1 cause, 1 leaked executor in 1 test" in text
 
 
@@ -382,7 +405,7 @@ def test_an_executor_that_is_busy_names_the_function_and_where_it_stands(threads
     """)
     assert words == {"test_leaks": "FAILED"}
     assert "1 executor outlived `test_leaks`: executor 'io', ThreadPoolExecutor, never shut down, busy in `job`" in text
-    assert "test_it.py:15: in work\n    END.wait(60)\n" in text
+    assert "test_it.py:14: in work\n    END.wait(60)\n" in text
 
 
 @pytest.mark.parametrize("end", ["pool.shutdown(wait=False)", "del pool"])
@@ -413,19 +436,37 @@ def test_a_function_that_runs_on_in_an_executor_that_is_shut_down_or_gone_is_nam
         pytest.param("KEPT.append(ThreadPoolExecutor())", id="without any work"),
         pytest.param("ThreadPoolExecutor().submit(int).result()", id="dropped"),
         pytest.param("pool = ThreadPoolExecutor(); pool.me = pool; pool.submit(int)", id="dropped in a cycle"),
-        pytest.param("request.instance.pool = ThreadPoolExecutor(); request.instance.pool.submit(int)", id="instance"),
     ],
 )
 def test_an_executor_whose_threads_end_is_no_leak(threads, used):
     words, text = threads(f"""
         class TestIt:
-            def test_uses_one(self, request):
+            def test_uses_one(self):
                 {used}
 
             def test_comes_after(self):
                 pass
     """)
     assert has_no_leak(words, text)
+
+
+def test_an_executor_that_pytest_keeps_with_the_tests_instance_is_told_once_the_test_may_have_let_go(threads):
+    words, text = threads("""
+        class TestIt:
+            def setup_method(self):
+                self.pool = ThreadPoolExecutor()
+                KEPT.append(self.pool)
+
+            def test_leaks(self):
+                self.pool.submit(int)
+
+            def test_shuts_it_down(self):
+                self.pool.submit(int)
+                self.pool.shutdown()
+    """)
+    assert words == {"TestIt::test_leaks": "PASSED+ERROR", "TestIt::test_shuts_it_down": "PASSED"}
+    assert "1 executor outlived setup_method/teardown_method of TestIt" in text
+    assert "1 leaked executor in 1 test" in text
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -440,7 +481,7 @@ def test_an_executor_whose_threads_end_is_no_leak(threads, used):
 )
 def test_a_loop_s_default_executor_is_the_loop_s(threads, project, loop, scope, used):
     if loop == "uvloop":
-        project.write("conftest.py", prelude=UVLOOP_EVERYWHERE)
+        project.write("conftest.py", prelude=ENDS + UVLOOP_EVERYWHERE)
     words, text = threads(
         f"""
         @pytest.mark.asyncio(loop_scope="{scope}")
@@ -546,14 +587,14 @@ def test_an_executor_of_a_module_fixture_is_judged_when_that_has_ended(threads, 
         @pytest.fixture(scope="module")
         def pool():
             pool = ThreadPoolExecutor()
-            yield pool
+            yield pool.submit
             {end}
 
         def test_first(pool):
-            pool.submit(int).result()
+            pool(int).result()
 
         def test_second(pool):
-            pool.submit(int).result()
+            pool(int).result()
     """)
     assert words == {"test_first": "PASSED", "test_second": last}
     assert ("1 executor outlived fixture `pool` (module scope)" in text) == (last != "PASSED")
@@ -569,7 +610,7 @@ def test_an_executor_that_a_module_fixture_keeps_is_the_fixtures(threads, end, l
         def client():
             client = Client()
             yield client
-            pool = client.pool
+            pool, client.pool = client.pool, None
             {end}
 
         def test_makes_it(client):
@@ -654,7 +695,7 @@ def test_a_loop_that_is_never_closed_fails_its_test(threads):
     assert words == {"test_leaks": "FAILED", "test_comes_after": "PASSED", "test_closes_it": "PASSED"}
     assert "1 open loop outlived `test_leaks`: an event loop, never closed" in text
     assert "`loop.close()`" in text
-    assert "created at\ntest_it.py:36: in test_leaks\n    loop = asyncio.new_event_loop()\n" in text
+    assert "created at\ntest_it.py:40: in test_leaks\n    loop = asyncio.new_event_loop()\n" in text
     assert "1 cause, 1 leaked open loop in 1 test" in text
 
 
@@ -845,7 +886,7 @@ def test_a_loop_that_a_module_fixture_keeps_is_the_fixtures(threads, end, last):
         def client():
             client = Client()
             yield client
-            loop = client.loop
+            loop, client.loop = client.loop, None
             {end}
 
         def test_makes_it(client):
@@ -963,8 +1004,8 @@ def test_nothing_is_kept_alive_after_the_verdict(threads):
 def test_a_test_that_starts_no_thread_pays_nothing(threads, project):
     project.write(
         "conftest.py",
-        prelude="""\
-import sys
+        prelude=ENDS.replace("pytest_unconfigure", "end_all")
+        + """\
 import threading
 
 from pytest_taskleak.workplaces import Workplaces
@@ -980,7 +1021,7 @@ def pytest_sessionstart():
 
 def pytest_unconfigure():
     Workplaces.look, threading.enumerate = LOOK, ENUMERATE
-    sys.modules["test_it"].END.set()
+    end_all()
     print("looks:", LOOKS)
 """,
     )
@@ -1000,9 +1041,8 @@ def pytest_unconfigure():
 def test_a_defect_is_contained(threads, project):
     project.write(
         "conftest.py",
-        prelude="""\
-import sys
-
+        prelude=ENDS.replace("pytest_unconfigure", "end_all")
+        + """\
 from pytest_taskleak import explain
 
 TELL = explain.sketch_thread
@@ -1020,7 +1060,7 @@ def pytest_sessionstart():
 
 def pytest_unconfigure():
     explain.sketch_thread = TELL
-    sys.modules["test_it"].END.set()
+    end_all()
 """,
     )
     words, text = threads("""
