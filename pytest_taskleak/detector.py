@@ -15,13 +15,13 @@ from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
+from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
-    from pytest_taskleak.watch import LoopRecord
 
 _PILE = 2
 """Tests that each leave a task of their own with the same fixture before that is a pile."""
@@ -47,6 +47,7 @@ class Detector:
         strict: Whether what cannot be decided is a leak.
         kinds: What is judged, by the names of `model.KINDS`.
         leftovers: Judges what is left besides tasks.
+        workplaces: Judges threads, executors and loops.
         test: The test that is running, None between tests.
         announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
@@ -66,6 +67,7 @@ class Detector:
         self.stalls = Stalls(self.watcher, places, self.failed)
         self.fixtures: dict[object, judge.LiveFixture] = {}
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
+        self.workplaces = Workplaces(self.watcher, places, self.fixtures, self.leftovers)
         self.kinds = kinds
         self.judge_by(grace, strict=strict)
         self._defects: list[str] = []
@@ -142,6 +144,7 @@ class Detector:
         else:
             return
         origin.settled = True
+        self.workplaces.told(loop)
         leak = explain.describe_lost(task, origin, error, self._places)  # pyright: ignore[reportUnknownArgumentType]
         with self._lock:
             self._lost.append(Verdict(origin.owner.outer or origin.owner, leak))
@@ -184,7 +187,12 @@ class Detector:
                 self._suspects += self._judged(loop, self._left_with_fixtures(loop, suspects, test))
             if test is not None:
                 self._piles(loop, tasks, test)
-            self._running_thread(record, idle=not tasks)
+            self.workplaces.tell_running(record, self.grace, idle=not tasks)
+        try:
+            if self.workplaces:
+                self.workplaces.look(self.grace)
+        except Exception as error:  # noqa: BLE001 - tasks are told whatever befalls the others
+            self.failed(error)
 
     def look_before_wider_fixtures_end(self, test: Owner) -> None:
         """Look at what the test leaves with wider fixtures, which may be about to clean up a pile at their end.
@@ -209,7 +217,11 @@ class Detector:
     def counts(self) -> dict[str, int]:
         """How much goes on just now, by the names of `model.COUNTED`; what asyncio makes for itself is not counted."""
         loops = (loop for record in self.watcher.loops() if (loop := record.loop) is not None)
-        return {"tasks": sum(len(judge.pending_tasks(loop)) for loop in loops), **self.watcher.things.counts()}
+        return {
+            "tasks": sum(len(judge.pending_tasks(loop)) for loop in loops),
+            **self.watcher.things.counts(),
+            **self.watcher.workers.counts(),
+        }
 
     def verdicts(self, test: Owner | None) -> list[Verdict]:
         """Judge every suspect, once and for all, and let go of it.
@@ -221,7 +233,7 @@ class Detector:
         try:
             if self.leftovers:
                 self.leftovers.look_for_survivors(test)
-            verdicts += self.leftovers.verdicts()
+            verdicts += self.leftovers.verdicts() + self.workplaces.verdicts()
         except Exception as error:  # noqa: BLE001 - what cannot be told must not take the tasks along
             self.failed(error)
         for owner, _ in verdicts:
@@ -404,23 +416,6 @@ class Detector:
             suspect = Suspect(task, origin, asked_to_end=judge.cancel_requested(task))
             suspect.owner, suspect.piled_up, suspect.piled_with = test, tuple(tests), owner
             self._suspects += self._judged(loop, [suspect])
-
-    def _running_thread(self, record: LoopRecord, *, idle: bool) -> None:
-        """A loop that still runs in a thread whose owner has ended; where it has tasks, they tell it all."""
-        loop, thread = record.loop, record.thread
-        if loop is None or thread is None or not loop.is_running() or not thread.is_alive():
-            return
-        origin = self.watcher.thread_origin(thread)
-        if origin is None or origin.settled or origin.owner is None or not origin.owner.ended:
-            return
-        first = next((code for code, _ in origin.calls if not self._places.standard(code.co_filename)), None)
-        if not self.strict and (first is None or not self._places.own(first.co_filename)):
-            return  # a library's loop for the life of the process
-        origin.settled = True
-        if not idle:
-            return
-        leak = explain.describe_running(thread.name, origin.owner, origin.phase, origin.calls, self._places)
-        self._lost.append(Verdict(origin.owner, leak))
 
     def _describe(self, suspect: Suspect) -> Leak:
         keeper = suspect.piled_with or suspect.adopter

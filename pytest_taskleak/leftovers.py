@@ -297,6 +297,10 @@ class Leftovers:
             told.append(Candidate(kind, None, made, made.owner, words[site], settled, piled_up=piled_up))
         return told
 
+    def homes(self) -> set[int]:
+        """The ids of the loops in which something was found that awaits its verdict."""
+        return {_home(it.thing, it.made) for it in self._candidates if it.thing is not None}
+
     # -- the verdict
 
     def verdicts(self) -> list[Verdict]:

@@ -55,7 +55,8 @@ COUNTED: dict[Kind, str] = {
     "transport": "transports",
     "server": "servers",
     "subprocess": "subprocesses",
-    "executor": "executors",
+    "thread": "threads",
+    "executor": "executor threads",
     "open-loop": "loops",
 }
 """What is counted around each test, by what it would be a leak of."""

@@ -176,7 +176,7 @@ class Run:
         watcher = self._detector.watcher
         if watcher.seen != attempt.seen or self._repeated is not None:
             return True
-        return bool(self._detector.leftovers) or bool(watcher.loops())
+        return bool(self._detector.leftovers) or bool(self._detector.workplaces) or bool(watcher.loops())
 
     @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:

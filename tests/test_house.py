@@ -16,13 +16,14 @@ PLUGIN = Path(pytest_taskleak.__file__).parent
 QUEUE = Path(reference_queue.__file__).parent
 
 RANKS = {
-    "plugin": 8,
-    "ledger": 7,
-    "session": 7,
-    "asserting": 6,
-    "detector": 5,
-    "growth": 6,
+    "plugin": 9,
+    "ledger": 8,
+    "session": 8,
+    "asserting": 7,
+    "detector": 6,
+    "growth": 7,
     "leftovers": 4,
+    "workplaces": 5,
     "sweep": 4,
     "attempt": 4,
     "stalls": 3,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
+    from pytest_taskleak.explain.workers import sketch_busy, sketch_executor, sketch_loop, sketch_thread
 
 _WHERE = {
     "Found": "words",
@@ -24,6 +25,10 @@ _WHERE = {
     "describe_stall": "blocking",
     "portrait": "words",
     "sketch": "things",
+    "sketch_busy": "workers",
+    "sketch_executor": "workers",
+    "sketch_loop": "workers",
+    "sketch_thread": "workers",
 }
 
 __all__ = [
@@ -37,6 +42,10 @@ __all__ = [
     "describe_thing",
     "portrait",
     "sketch",
+    "sketch_busy",
+    "sketch_executor",
+    "sketch_loop",
+    "sketch_thread",
 ]
 
 

@@ -6,6 +6,18 @@ from pytest_taskleak.judge.rules import BUILT_IN, CARRIERS, Rule, carries, ignor
 from pytest_taskleak.judge.settle import TURNS, settle
 from pytest_taskleak.judge.suspect import Suspect
 from pytest_taskleak.judge.things import THINGS, ThingRule, known_by
+from pytest_taskleak.judge.workers import (
+    busy_in,
+    current_loop,
+    is_closed_by_its_maker,
+    is_default_of,
+    is_first_own,
+    is_helper,
+    is_idle,
+    outlasting,
+    process_wide,
+    standing,
+)
 
 __all__ = [
     "BUILT_IN",
@@ -17,13 +29,23 @@ __all__ = [
     "Rule",
     "Suspect",
     "ThingRule",
+    "busy_in",
     "cancel_requested",
     "carries",
+    "current_loop",
     "holders",
     "ignored_by",
+    "is_closed_by_its_maker",
+    "is_default_of",
+    "is_first_own",
+    "is_helper",
+    "is_idle",
     "known_by",
     "lost_exception",
+    "outlasting",
     "pending_tasks",
+    "process_wide",
     "reached",
     "settle",
+    "standing",
 ]

@@ -78,6 +78,7 @@ _LABELS = {
     "timer": "timer for {what}",
     "generator": "async generator {what}",
     "never-awaited": "coroutine {what}",
+    "open-loop": "{what}",
 }
 """How one is introduced where that is not by its noun."""
 

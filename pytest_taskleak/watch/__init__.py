@@ -6,6 +6,7 @@ from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin
 from pytest_taskleak.watch.registers import Made, Register
 from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.watcher import Watcher, origin_of
+from pytest_taskleak.watch.workers import Workers, executor_of, is_shut_down
 
 __all__ = [
     "Listener",
@@ -18,5 +19,8 @@ __all__ = [
     "Things",
     "ThreadOrigin",
     "Watcher",
+    "Workers",
+    "executor_of",
+    "is_shut_down",
     "origin_of",
 ]

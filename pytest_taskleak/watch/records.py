@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    import threading
     from collections.abc import Callable
 
     from pytest_taskleak.model import Call, Owner
@@ -49,8 +49,11 @@ class LoopRecord:
 
     @property
     def thread(self) -> threading.Thread | None:
-        """The thread it was last seen running in, where that is not the main one."""
-        return self._thread() if self._thread else None
+        """The thread it was last seen running in; where no task was made in it, the one that it runs in just now."""
+        if self._thread is not None:
+            return self._thread()
+        ident = getattr(self.ref(), "_thread_id", None)  # asyncio's own note, which uvloop keeps to itself
+        return next((it for it in threading.enumerate() if it.ident == ident), None) if ident is not None else None
 
     def ran_in(self, thread: threading.Thread) -> None:
         """Note the thread in which the loop is running."""
@@ -58,8 +61,13 @@ class LoopRecord:
         self._thread = weakref.ref(thread)
 
 
+ATTRIBUTE = "_taskleak"
+"""The attribute of a task, a thread or an executor that carries its origin: it must die with it, and cost next to
+nothing."""
+
+
 class ThreadOrigin:
-    """Who started a thread, and where."""
+    """Who started a thread, or made an executor, and where."""
 
     __slots__ = ("calls", "owner", "phase", "run", "settled")
 

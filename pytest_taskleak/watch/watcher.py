@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread
 import contextvars
 import sys
 import threading
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import LoopRecord, ThreadOrigin
+from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin
 from pytest_taskleak.watch.things import Things
+from pytest_taskleak.watch.workers import Workers, is_pooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,12 +27,6 @@ _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: i
 _running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for writers of event loops; never raises
 _current_task = asyncio.current_task
 _ident = threading.get_ident
-
-_POOL_WORKER: object = getattr(concurrent.futures.thread, "_worker", None)
-
-_ATTRIBUTE = "_taskleak"
-"""The attribute of a Task or a Thread that carries its origin: it must die with it, and cost next to nothing."""
-
 
 _RECORDER = "taskleak_recorder"
 """The attribute of the wrapped `create_task` that leads to the recorder."""
@@ -52,6 +46,7 @@ class Watcher:
         users: How many rely on it; whoever leaves last calls `stop`.
         seen: How many tasks and threads were recorded, so that a listener can tell whether a test made any.
         things: What it records besides tasks.
+        workers: What it records of threads, executors and loops.
     """
 
     def __init__(
@@ -82,6 +77,7 @@ class Watcher:
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
         self.things = Things(kinds, self, self._owner, own=own, listener=listener)
+        self.workers = Workers(kinds, self, self._caller, own=own, listener=listener)
         self._loops: dict[int, LoopRecord] = {}
         self._patches: list[Patch] = []
         self._patched: set[type] = set()
@@ -106,6 +102,7 @@ class Watcher:
                 close=self._loop_close,
                 call_exception_handler=self._call_exception_handler,
                 **dict(self.things.wrappers(asyncio.BaseEventLoop)),
+                **dict(self.workers.wrappers(asyncio.BaseEventLoop)),
             )
             # Its own close shuts the self-pipe before the base class hears of it: look while the loop can still turn.
             self._patch(asyncio.SelectorEventLoop, close=self._loop_close)
@@ -120,7 +117,11 @@ class Watcher:
                 close=self._loop_close,
                 call_exception_handler=self._call_exception_handler,
                 **dict(self.things.wrappers(loop_class)),
+                **dict(self.workers.wrappers(loop_class)),
             )
+        for executor_class, name, make in self.workers.executors():
+            if executor_class not in self._patched:
+                self._patch(executor_class, **{name: make})
 
     def stop(self) -> None:
         """Take every wrapper back; harmless when repeated."""
@@ -129,6 +130,7 @@ class Watcher:
         self._patched.clear()
         self._loops.clear()
         self.things.stop()
+        self.workers.clear()
         self.current = None
 
     def enter(self, owner: Owner | None, phase: str) -> contextvars.Token[Owner | None]:
@@ -144,8 +146,12 @@ class Watcher:
         self._owner.reset(token)
 
     def loops(self) -> list[LoopRecord]:
-        """The loops that tasks were made in and that are not closed."""
+        """The loops that are not closed, as far as tasks were made in them, or they were seen being made."""
         known: list[LoopRecord] = []
+        for made_loop, made in self.workers.loops():
+            record = self._loops.get(id(made_loop))
+            if record is None or record.ref() is not made_loop:
+                self._loops[id(made_loop)] = LoopRecord(made_loop, made.owner)
         for key, record in list(self._loops.items()):
             loop = record.loop
             if loop is None or loop.is_closed():
@@ -166,7 +172,7 @@ class Watcher:
             return before
         origin = origin_of(task)
         if origin is None or origin.run is not self:
-            setattr(task, _ATTRIBUTE, Origin(self, owner, self.phase, "", (), None, owner))
+            setattr(task, ATTRIBUTE, Origin(self, owner, self.phase, "", (), None, owner))
             return before
         before, origin.owner = origin.owner, owner
         return before
@@ -183,7 +189,7 @@ class Watcher:
         if owner is None:
             return None
         origin = Origin(self, owner, "", "", (), None, None)
-        setattr(task, _ATTRIBUTE, origin)
+        setattr(task, ATTRIBUTE, origin)
         return origin
 
     def began_in(self, loop: asyncio.AbstractEventLoop) -> Owner | None:
@@ -198,12 +204,12 @@ class Watcher:
 
     def thread_origin(self, thread: threading.Thread) -> ThreadOrigin | None:
         """Who started a thread, None where that was before this run or unseen."""
-        origin = getattr(thread, _ATTRIBUTE, None)
+        origin = getattr(thread, ATTRIBUTE, None)
         return origin if isinstance(origin, ThreadOrigin) and origin.run is self else None
 
     def ignore(self, thread: threading.Thread) -> None:
         """Make a thread that has not started yet nobody's business: the plugin's own."""
-        setattr(thread, _ATTRIBUTE, ThreadOrigin(self, None, "", ()))
+        setattr(thread, ATTRIBUTE, ThreadOrigin(self, None, "", ()))
 
     def owner_of_step(self, origin: Origin | None, handle: object, ident: int) -> Owner | None:
         """On whose behalf another thread, which runs a loop, works: its task's, its callback's, the thread's own.
@@ -240,8 +246,14 @@ class Watcher:
                 return thread.owner
         return self.current
 
+    def _caller(self) -> Owner | None:
+        """On whose behalf code works that makes something else than a task: its task's, or whose it is otherwise."""
+        running = _running_loop()
+        parent = self._parent(running) if running is not None else None
+        return (parent.owner if parent is not None else None) or self._owner_now(running)
+
     def _parent(self, running: asyncio.AbstractEventLoop) -> Origin | None:
-        origin: Origin | None = getattr(_current_task(running), _ATTRIBUTE, None)
+        origin: Origin | None = getattr(_current_task(running), ATTRIBUTE, None)
         return origin if origin is not None and origin.run is self else None
 
     # -- the wrappers
@@ -307,7 +319,7 @@ class Watcher:
 
     def _attach(self, task: object, origin: Origin) -> None:
         try:
-            setattr(task, _ATTRIBUTE, origin)
+            setattr(task, ATTRIBUTE, origin)
             trace = getattr(task, "_source_traceback", None)
             if trace and trace[-1].filename == __file__:
                 del trace[-1]  # debug mode shows the user's own line last, as it does without the recorder
@@ -399,32 +411,30 @@ class Watcher:
             if not patch.live:
                 patch.stale(thread)
                 return
-            if getattr(thread, _ATTRIBUTE, None) is not None:
+            if getattr(thread, ATTRIBUTE, None) is not None:
                 original(thread)  # `ignore`d
                 return
+            origin = None
             try:
-                running = _running_loop()
-                parent = self._parent(running) if running is not None else None
-                owner = (parent.owner if parent is not None else None) or self._owner_now(running)
-                owner = None if _pooled(thread) else owner
+                owner = None if is_pooled(thread) else self._caller()
                 origin = ThreadOrigin(self, owner, self.phase, capture(_frame(1), self._own))
-                setattr(thread, _ATTRIBUTE, origin)
+                setattr(thread, ATTRIBUTE, origin)
                 self.seen += 1
                 if owner is not None:
                     self._carry_into(thread, owner)
             except Exception as error:  # noqa: BLE001 - the thread must start
                 self.listener.failed(error)
             original(thread)
+            try:
+                if origin is not None:
+                    self.workers.started(thread, origin)
+            except Exception as error:  # noqa: BLE001 - it runs already
+                self.listener.failed(error)
 
         return start
 
 
 def origin_of(task: object) -> Origin | None:
     """What any run recorded of a task, None where nothing was."""
-    origin = getattr(task, _ATTRIBUTE, None)
+    origin = getattr(task, ATTRIBUTE, None)
     return origin if type(origin) is Origin else None
-
-
-def _pooled(thread: threading.Thread) -> bool:
-    """Whether the thread is an executor's: it works for whoever submits, not for who happened to start it."""
-    return getattr(thread, "_target", None) is _POOL_WORKER

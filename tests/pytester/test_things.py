@@ -627,7 +627,7 @@ def test_counts_travel_in_the_data_of_each_report(project):
     result = project.run("-s")
     result.stdout.fnmatch_lines(
         [
-            "*test_leaves_some {'tasks': [[]0, 1], 'futures': [[]0, 50]}*",
-            "*test_leaves_one_more {'tasks': [[]1, 1], 'futures': [[]50, 50]}*",
+            "*test_leaves_some {'tasks': [[]0, 1], 'futures': [[]0, 50], 'loops': [[]0, 1]}*",
+            "*test_leaves_one_more {'tasks': [[]1, 1], 'futures': [[]50, 50], 'loops': [[]1, 1]}*",
         ]
     )
