@@ -219,6 +219,7 @@ class Leak:
         nodeid: The test, or the test that was running when the fixture was set up.
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
+        called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
     kind: Kind
@@ -237,6 +238,7 @@ class Leak:
     nodeid: str
     phase: str
     children: tuple[str, ...] = ()
+    called: str = ""
 
     @property
     def line_to_change(self) -> Place | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -93,6 +94,7 @@ class Run:
             kinds=options.kinds,
             announce=self._announce,
         )
+        self._detector.lost.judged = self._is_judged
         self._holding = False
         self._attempt: Attempt | None = None
         self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
@@ -101,6 +103,9 @@ class Run:
     def failed(self, error: Exception) -> None:
         """Keep a defect of the plugin's own, to be shown at the end."""
         self._detector.failed(error)
+
+    def _is_judged(self, owner: Owner) -> bool:
+        return self._marked.get(owner, self._options.run).mode != "off"
 
     # -- a test
 
@@ -151,18 +156,24 @@ class Run:
             return
         if self._holding and (phase != "teardown" or self._may_leak(attempt) is False):
             self._hand_out(item)
-        self._watch(attempt, phase)
+        self._watch(item, attempt, phase)
 
     @_contained
-    def _watch(self, attempt: Attempt, phase: Phase) -> None:
+    def _watch(self, item: pytest.Item, attempt: Attempt, phase: Phase) -> None:
         self._detector.start()  # the modules of this test may have imported another kind of loop
+        if phase == "setup":
+            code = fixtures.code_of(item)
+            asynchronous = code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+            self._detector.watcher.coroutines.begins(sweep=asynchronous)
+            if code is not None:
+                self._detector.lost.runs(code, attempt.owner)
         self._detector.watcher.enter(attempt.owner, phase)
 
     @_contained
     def _may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
-        watcher = self._detector.watcher
-        return watcher.seen != attempt.seen or bool(self._detector.leftovers) or bool(watcher.loops())
+        watcher, detector = self._detector.watcher, self._detector
+        return watcher.seen != attempt.seen or bool(detector.leftovers) or bool(detector.lost) or bool(watcher.loops())
 
     @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
@@ -172,9 +183,16 @@ class Run:
             return
         if isinstance(error, _CUT_SHORT):
             attempt.owner.interrupted = True
+        if phase == "teardown":
+            self._sweep(attempt)
         self._detector.watcher.enter(None, "")
         if phase == "teardown":
             self._end(item, attempt)
+
+    @_contained
+    def _sweep(self, attempt: Attempt) -> None:
+        watcher = self._detector.watcher
+        watcher.coroutines.ends(made_any=watcher.seen != attempt.seen)
 
     def _end(self, item: pytest.Item, attempt: Attempt) -> None:
         """The outermost teardown of the test is over: what it started must be over too."""

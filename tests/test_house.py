@@ -22,6 +22,7 @@ RANKS = {
     "asserting": 6,
     "detector": 5,
     "leftovers": 4,
+    "lost": 4,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,

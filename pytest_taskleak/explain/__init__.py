@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_taskleak.explain.errors import calls_of, describe_callback, describe_future, describe_unawaited
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
 
@@ -16,10 +17,14 @@ _WHERE = {
     "Found": "words",
     "Portrait": "words",
     "Sketch": "things",
+    "calls_of": "errors",
     "describe": "words",
+    "describe_callback": "errors",
+    "describe_future": "errors",
     "describe_lost": "words",
     "describe_running": "words",
     "describe_thing": "things",
+    "describe_unawaited": "errors",
     "portrait": "words",
     "sketch": "things",
 }
@@ -28,10 +33,14 @@ __all__ = [
     "Found",
     "Portrait",
     "Sketch",
+    "calls_of",
     "describe",
+    "describe_callback",
+    "describe_future",
     "describe_lost",
     "describe_running",
     "describe_thing",
+    "describe_unawaited",
     "portrait",
     "sketch",
 ]

@@ -1,6 +1,14 @@
 """What is alive, settle, adopted?, ignored?, leak: decides, and knows neither pytest nor words."""
 
 from pytest_taskleak.judge.adoption import Adoptions, LiveFixture, holders, reached
+from pytest_taskleak.judge.lost import (
+    is_discarded_at,
+    is_mocks,
+    is_taken_from_store_at,
+    tells_of_callback,
+    tells_of_pending,
+    tells_of_unretrieved,
+)
 from pytest_taskleak.judge.pending import cancel_requested, lost_exception, pending_tasks
 from pytest_taskleak.judge.rules import BUILT_IN, CARRIERS, Rule, carries, ignored_by
 from pytest_taskleak.judge.settle import TURNS, settle
@@ -21,9 +29,15 @@ __all__ = [
     "carries",
     "holders",
     "ignored_by",
+    "is_discarded_at",
+    "is_mocks",
+    "is_taken_from_store_at",
     "known_by",
     "lost_exception",
     "pending_tasks",
     "reached",
     "settle",
+    "tells_of_callback",
+    "tells_of_pending",
+    "tells_of_unretrieved",
 ]

@@ -74,10 +74,11 @@ _LABELS = {
 
 def task_label(leak: Leak) -> str:
     """What it is, its name, and what it runs."""
-    label = _LABELS.get(leak.kind)
+    kind = leak.called or leak.kind
+    label = _LABELS.get(kind)
     if label is not None:
         return label.format(task=leak.task, what=leak.coroutine)
-    noun = _NOUNS[leak.kind][0]
+    noun = _NOUNS[kind][0]
     return f"{noun} {leak.task!r}, {leak.coroutine}" if leak.task else f"{noun} {leak.coroutine}"
 
 
@@ -233,7 +234,7 @@ def _path(place: Place, root: str) -> str:
 
 def _things(leaks: Sequence[Leak], adjective: str = "") -> str:
     """How many there are, by what they are: "1 task and 50 pending futures"."""
-    counts = Counter(_NOUNS[leak.kind] for leak in leaks)
+    counts = Counter(_NOUNS[leak.called or leak.kind] for leak in leaks)
     words = [f"{number} {adjective}{one if number == 1 else many}" for (one, many), number in counts.items()]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.coroutines import Coroutines
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import LoopRecord, ThreadOrigin
 from pytest_taskleak.watch.things import Things
@@ -52,6 +53,7 @@ class Watcher:
         users: How many rely on it; whoever leaves last calls `stop`.
         seen: How many tasks and threads were recorded, so that a listener can tell whether a test made any.
         things: What it records besides tasks.
+        coroutines: What hears of coroutines that nobody awaited.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Watcher:
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
         self.things = Things(kinds, self, self._owner, own=own, listener=listener)
+        self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
         self._loops: dict[int, LoopRecord] = {}
         self._patches: list[Patch] = []
         self._patched: set[type] = set()
@@ -97,6 +100,7 @@ class Watcher:
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
         if not self._patches:
+            self._patches += self.coroutines.start()
             self._patch(threading.Thread, start=self._thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
             self._patch(
@@ -128,6 +132,7 @@ class Watcher:
         self._patched.clear()
         self._loops.clear()
         self.things.clear()
+        self.coroutines.stop()
         self.current = None
 
     def enter(self, owner: Owner | None, phase: str) -> contextvars.Token[Owner | None]:
@@ -201,6 +206,18 @@ class Watcher:
         return origin if isinstance(origin, ThreadOrigin) and origin.run is self else None
 
     # -- who asks
+
+    def owner_now(self) -> Owner | None:
+        """On whose behalf the code works that is running in this thread."""
+        running = _running_loop()
+        parent = self._parent(running) if running is not None else None
+        return (parent.owner if parent is not None else None) or self._owner_now(running)
+
+    def owner_of(self, handle: object) -> Owner | None:
+        """On whose behalf a loop calls a handle that has just failed; uvloop is still in its context, and hides it."""
+        context: contextvars.Context | None = getattr(handle, "_context", None)
+        owner = context.get(self._owner) if context is not None else None
+        return owner if owner is not None else self.owner_now()
 
     def _owner_now(self, running: object) -> Owner | None:
         """On whose behalf code works that no recorded task runs: its context's, its thread's, the runner's."""
@@ -377,10 +394,7 @@ class Watcher:
                 patch.stale(thread)
                 return
             try:
-                running = _running_loop()
-                parent = self._parent(running) if running is not None else None
-                owner = (parent.owner if parent is not None else None) or self._owner_now(running)
-                owner = None if _pooled(thread) else owner
+                owner = None if _pooled(thread) else self.owner_now()
                 origin = ThreadOrigin(self, owner, self.phase, capture(_frame(1), self._own))
                 setattr(thread, _ATTRIBUTE, origin)
                 self.seen += 1
