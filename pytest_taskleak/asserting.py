@@ -8,18 +8,22 @@ import logging
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge, report
 from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.lost import Lost
 from pytest_taskleak.model import KINDS, Leak, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.stalls import Stalls
-from pytest_taskleak.watch import Watcher, origin_of
+from pytest_taskleak.watch import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, TracebackType
+
+    from pytest_taskleak.verdicts import Verdict
+    from pytest_taskleak.watch import Unawaited
 
 _log = logging.getLogger(__name__)
 
@@ -76,13 +80,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the line of the block
         where = f"`assert_no_leaks` at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         self._block = Owner("block", "", where)
-        self._watcher = Watcher.active() or Watcher(
-            _Listener(self._places),
-            carriers=judge.CARRIERS,
-            carries=judge.carries,
-            own=self._places.own,
-            kinds=KINDS,
-        )
+        self._watcher = Watcher.active() or _recorder(self._places)
         self._watcher.start()
         self._watcher.users += 1
         self._task = asyncio.current_task()
@@ -133,7 +131,8 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         if any(not task.done() for task in suspects) and self._grace:
             await asyncio.wait(suspects, timeout=self._grace)
         listener = self._watcher.listener
-        leaks = listener.take(self._block) if isinstance(listener, _Listener) else []
+        heard = listener.take(self._block) if isinstance(listener, _Listener) else []
+        leaks = [leak for leak in heard if not self._is_expected(leak.task, leak.coroutine)]
         for task in suspects:
             ended = task.done()
             if ended and not (self._strict and task in asked and task.cancelled()):
@@ -181,29 +180,48 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
 class _Listener:
     """Hears what the recorder that all blocks share tells, where no plugin records."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self._lost: list[tuple[Owner, Leak]] = []
+    lost: Lost
+
+    def __init__(self) -> None:
+        self._lost: list[Verdict] = []
 
     def take(self, block: Owner) -> list[Leak]:
-        """What was destroyed while pending, of one block."""
-        mine = [leak for owner, leak in self._lost if owner is block]
-        self._lost = [(owner, leak) for owner, leak in self._lost if owner is not block]
-        return mine
+        """What was heard of and not retrieved or awaited, of one block."""
+        verdicts = [*self._lost, *self.lost.verdicts()]
+        self._lost = [verdict for verdict in verdicts if verdict.owner is not block]
+        return [verdict.leak for verdict in verdicts if verdict.owner is block]
 
     def closing(self, _loop: asyncio.AbstractEventLoop, /, *, by_runner: bool) -> None:
         """A loop is closed: the block's own is not, while it runs."""
 
-    def complained(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
-        """A task was destroyed while it was pending."""
-        if not str(context.get("message")).startswith("Task was destroyed"):
-            return
-        task = cast("asyncio.Task[Any]", context.get("task"))
-        origin = origin_of(task)
-        if origin is not None and origin.owner is not None and not origin.settled and not origin.owner.ended:
-            origin.settled = True
-            self._lost.append((origin.owner, explain.describe_lost(task, origin, None, self._places)))
+    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
+        """A task was destroyed while it was pending, or an error was lost."""
+        self.lost.complained(loop, context)
+
+    def unawaited(self, found: Unawaited, /) -> bool:
+        """A coroutine was freed and never awaited."""
+        return self.lost.unawaited(found)
 
     def failed(self, error: Exception, /) -> None:
         """Note a defect of the recorder's own: it changes nothing, and is not raised into the block."""
         _log.error("a defect of pytest-taskleak itself; please report it", exc_info=error)
+
+
+def _goes_on(owner: Owner) -> bool:
+    return not owner.ended
+
+
+def _recorder(places: Places) -> Watcher:
+    """A recorder for blocks alone."""
+    listener = _Listener()
+    watcher = Watcher(
+        listener,
+        carriers=judge.CARRIERS,
+        carries=judge.carries,
+        own=places.own,
+        kinds=KINDS,
+    )
+    listener.lost = Lost(watcher, places, of_blocks=True)
+    listener.lost.judged = _goes_on
+    watcher.coroutines.begins()
+    return watcher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 import traceback
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.lost import Lost
 from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded
@@ -18,10 +18,12 @@ from pytest_taskleak.watch import Watcher
 from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Collection, Iterable
 
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
+    from pytest_taskleak.watch import Unawaited
 
 _PILE = 2
 """Tests that each leave a task of their own with the same fixture before that is a pile."""
@@ -48,6 +50,7 @@ class Detector:
         kinds: What is judged, by the names of `model.KINDS`.
         leftovers: Judges what is left besides tasks.
         workplaces: Judges threads, executors and loops.
+        lost: Judges errors that nobody heard, and coroutines that nobody awaited.
         test: The test that is running, None between tests.
         announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
@@ -66,6 +69,7 @@ class Detector:
         self.adoptions = judge.Adoptions()
         self.stalls = Stalls(self.watcher, places, self.failed)
         self.fixtures: dict[object, judge.LiveFixture] = {}
+        self.lost = Lost(self.watcher, places)
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
         self.workplaces = Workplaces(self.watcher, places, self.fixtures, self.leftovers)
         self.kinds = kinds
@@ -82,7 +86,7 @@ class Detector:
     def judge_by(self, grace: float, *, strict: bool) -> None:
         """Give suspects `grace` seconds from now on, and report what cannot be decided where that is asked for."""
         self.grace = grace
-        self.strict = self.leftovers.strict = strict
+        self.strict = self.leftovers.strict = self.lost.strict = strict
 
     def start(self) -> None:
         """Begin to record; harmless when repeated."""
@@ -127,32 +131,12 @@ class Detector:
         return Sweep(self.hangs, loop, suspects).end
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Hear of tasks that were collected while pending, or whose exception nobody retrieved."""
-        message = str(context.get("message", ""))
-        task = context.get("task") or context.get("future")
-        if not isinstance(task, asyncio.Task):
-            return
-        origin = self._origin(task)  # pyright: ignore[reportUnknownArgumentType] - a task of anything
-        if origin is None or origin.settled or origin.owner is None or origin.owner.interrupted:
-            return
-        if message.startswith("Task was destroyed but it is pending"):
-            error = None
-        elif message.startswith("Task exception was never retrieved"):
-            error = context.get("exception")
-            if error is None or not self._ours_to_tell(loop, origin):
-                return
-        else:
-            return
-        origin.settled = True
-        self.workplaces.told(loop)
-        leak = explain.describe_lost(task, origin, error, self._places)  # pyright: ignore[reportUnknownArgumentType]
-        with self._lock:
-            self._lost.append(Verdict(origin.owner.outer or origin.owner, leak))
+        """Hear what a loop's exception handler is about to hear."""
+        self.lost.complained(loop, context)
 
-    def _ours_to_tell(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> bool:
-        """Whether a lost exception fails a test: not a library's own affair, nor one that the user's handler gets."""
-        own = any(self._places.own(code.co_filename) for code, _ in origin.calls)
-        return self.strict or (own and loop.get_exception_handler() is None)
+    def unawaited(self, found: Unawaited) -> bool:
+        """Hear of a coroutine that was freed and never awaited."""
+        return self.lost.unawaited(found)
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the detector's own, in words: its traceback would keep what is the user's alive."""
@@ -253,7 +237,7 @@ class Detector:
                     leaks.append((suspect, Verdict(suspect.owner, leak)))
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
-        return lost + folded(leaks)
+        return lost + self.lost.verdicts() + folded(leaks)
 
     def _verdict(self, suspect: Suspect) -> Leak | None:
         suspect.close()
@@ -359,7 +343,7 @@ class Detector:
         """Whether a suspect ended with an exception that its owner's finalizers alone can still retrieve."""
         if judge.lost_exception(suspect.task) is None or suspect.origin is None:
             return False
-        return self._ours_to_tell(loop, suspect.origin)
+        return self.lost.ours_to_tell(loop, suspect.origin.calls)
 
     def _adopted_by_closers(self, suspects: list[Suspect]) -> None:
         """A wider fixture that keeps a swept task and has an end of its own may yet stop it: undecidable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,13 @@ def values(fixturedef: pytest.FixtureDef[Any]) -> list[object]:
 def can_clean_up(fixturedef: pytest.FixtureDef[Any]) -> bool:
     """Whether anything of the user's runs when the fixture is finalized."""
     return any(not _of_pytest(finalizer) for finalizer in _finalizers(fixturedef))
+
+
+def code_of(item: pytest.Item) -> types.CodeType | None:
+    """What a test runs, below whatever is wrapped around it; None where it is not a function."""
+    function: Any = getattr(item, "function", None)
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    return code if isinstance(code, types.CodeType) else None
 
 
 def passing(item: pytest.Item) -> list[object]:

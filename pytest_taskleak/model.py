@@ -263,6 +263,7 @@ class Leak:
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
         holders: Who holds it, from a module on, where objects grow.
+        called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
     kind: Kind
@@ -282,6 +283,7 @@ class Leak:
     phase: str
     children: tuple[str, ...] = ()
     holders: str = ""
+    called: str = ""
 
     @property
     def line_to_change(self) -> Place | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -69,6 +70,7 @@ class Run:
             announce=self._announce,
         )
         self._detector.leftovers.shown = fixtures.shown
+        self._detector.lost.judged = self._is_judged
         self._holding = self._repeating = False
         self._attempt: Attempt | None = None
         self._counts: dict[str, int] = {}
@@ -79,6 +81,9 @@ class Run:
     def failed(self, error: Exception) -> None:
         """Keep a defect of the plugin's own, to be shown at the end."""
         self._detector.failed(error)
+
+    def _is_judged(self, owner: Owner) -> bool:
+        return self._marked.get(owner, self._options.run).mode != "off"
 
     # -- a test
 
@@ -161,11 +166,17 @@ class Run:
             return
         if self._holding and (phase != "teardown" or self._may_leak(attempt) is False):
             self._hand_out(item)
-        self._watch(attempt, phase)
+        self._watch(item, attempt, phase)
 
     @_contained
-    def _watch(self, attempt: Attempt, phase: Phase) -> None:
+    def _watch(self, item: pytest.Item, attempt: Attempt, phase: Phase) -> None:
         self._detector.start()  # the modules of this test may have imported another kind of loop
+        if phase == "setup":
+            code = fixtures.code_of(item)
+            asynchronous = code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+            self._detector.watcher.coroutines.begins(sweep=asynchronous)
+            if code is not None:
+                self._detector.lost.runs(code, attempt.owner)
         self._detector.watcher.enter(attempt.owner, phase)
         blocked = attempt.settings.blocked if attempt.settings.mode != "off" else 0.0
         self._detector.stalls.watch(blocked, attempt.owner.nodeid)
@@ -173,10 +184,10 @@ class Run:
     @_contained
     def _may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
-        watcher = self._detector.watcher
-        if watcher.seen != attempt.seen or self._repeated is not None:
+        watcher, detector = self._detector.watcher, self._detector
+        if watcher.seen != attempt.seen or self._repeated is not None or detector.leftovers:
             return True
-        return bool(self._detector.leftovers) or bool(self._detector.workplaces) or bool(watcher.loops())
+        return bool(detector.workplaces) or bool(detector.lost) or bool(watcher.loops())
 
     @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
@@ -186,14 +197,21 @@ class Run:
             return
         if isinstance(error, _CUT_SHORT):
             attempt.owner.interrupted = True
+        if phase == "teardown":
+            attempt.owner.ended = True
+            self._detector.look_at_open_loops(attempt.owner)  # before the collector takes what it could tell
+            self._sweep(attempt)
         self._detector.watcher.enter(None, "")
         if phase == "teardown":
             self._end(item, attempt)
 
+    @_contained
+    def _sweep(self, attempt: Attempt) -> None:
+        watcher = self._detector.watcher
+        watcher.coroutines.ends(made_any=watcher.seen != attempt.seen)
+
     def _end(self, item: pytest.Item, attempt: Attempt) -> None:
         """The outermost teardown of the test is over: what it started must be over too."""
-        attempt.owner.ended = True
-        self._detector.look_at_open_loops(attempt.owner)
         if self._counts or self._may_leak(attempt):
             self._count(attempt)
         attempt.verdicts = self._detector.verdicts(attempt.owner)

@@ -27,6 +27,7 @@ RANKS = {
     "sweep": 4,
     "attempt": 4,
     "stalls": 3,
+    "lost": 4,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,

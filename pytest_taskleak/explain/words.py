@@ -8,12 +8,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.explain.awaiting import waiting
+from pytest_taskleak.explain.errors import raised
 from pytest_taskleak.explain.waits import HINTS, Wait
 from pytest_taskleak.model import Leak, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import CodeType, FrameType, TracebackType
+    from types import CodeType, FrameType
 
     from pytest_taskleak.model import Call, Kind, Origin, Place
     from pytest_taskleak.places import Places
@@ -158,16 +159,10 @@ def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException 
             settled,
         )
         return _leak("destroyed", task, origin, origin.owner, places, words, text)
-    raised = str(error).splitlines()
-    what = type(error).__qualname__ + (f": {raised[0]}" if raised else "")
+    what, stands = raised(error, places)
     text = ("its exception was never retrieved", what, HINTS["handler"], "it had ended")
-    if error.__traceback__ is not None:
-        stands: list[Call] = []
-        trace: TracebackType | None = error.__traceback__
-        while trace is not None:
-            stands.append((trace.tb_frame.f_code, trace.tb_lasti))
-            trace = trace.tb_next
-        words = dataclasses.replace(words, stands=places.places(stands))
+    if stands:
+        words = dataclasses.replace(words, stands=stands)
     return _leak("lost-exception", task, origin, origin.owner, places, words, text)
 
 

@@ -1,6 +1,14 @@
 """What is alive, settle, adopted?, ignored?, leak: decides, and knows neither pytest nor words."""
 
 from pytest_taskleak.judge.adoption import Adoptions, LiveFixture, holders, reached
+from pytest_taskleak.judge.lost import (
+    is_discarded_at,
+    is_mocks,
+    is_taken_from_store_at,
+    tells_of_callback,
+    tells_of_pending,
+    tells_of_unretrieved,
+)
 from pytest_taskleak.judge.pending import cancel_requested, lost_exception, pending_tasks
 from pytest_taskleak.judge.rules import BUILT_IN, CARRIERS, Rule, carries, ignored_by
 from pytest_taskleak.judge.settle import TURNS, settle
@@ -37,9 +45,12 @@ __all__ = [
     "ignored_by",
     "is_closed_by_its_maker",
     "is_default_of",
+    "is_discarded_at",
     "is_first_own",
     "is_helper",
     "is_idle",
+    "is_mocks",
+    "is_taken_from_store_at",
     "known_by",
     "lost_exception",
     "outlasting",
@@ -48,4 +59,7 @@ __all__ = [
     "reached",
     "settle",
     "standing",
+    "tells_of_callback",
+    "tells_of_pending",
+    "tells_of_unretrieved",
 ]

@@ -87,10 +87,11 @@ def task_label(leak: Leak) -> str:
     """What it is, its name, and what it runs."""
     if _blocked(leak) and not leak.task:
         return leak.coroutine
-    label = _LABELS.get(leak.kind)
+    kind = leak.called or leak.kind
+    label = _LABELS.get(kind)
     if label is not None:
         return label.format(task=leak.task, what=leak.coroutine)
-    noun = "task" if _blocked(leak) else _NOUNS[leak.kind][0]
+    noun = "task" if _blocked(leak) else _NOUNS[kind][0]
     return f"{noun} {leak.task!r}, {leak.coroutine}" if leak.task else f"{noun} {leak.coroutine}"
 
 
@@ -277,12 +278,14 @@ def _path(place: Place, root: str) -> str:
 
 def _things(leaks: Sequence[Leak]) -> str:
     """How many there are, by what they are: "1 task and 50 futures"."""
-    return _counted(_NOUNS[leak.kind] for leak in leaks)
+    return _counted(_NOUNS[leak.called or leak.kind] for leak in leaks)
 
 
 def _causes(leaks: Sequence[Leak]) -> str:
     """The same for the whole run: "1 leaked task and 2 blocked loops"."""
-    return _counted(_FOUND.get(leak.kind) or tuple(f"leaked {noun}" for noun in _NOUNS[leak.kind]) for leak in leaks)
+    return _counted(
+        _FOUND.get(leak.kind) or tuple(f"leaked {noun}" for noun in _NOUNS[leak.called or leak.kind]) for leak in leaks
+    )
 
 
 def _counted(nouns: Iterable[tuple[str, ...]]) -> str:

@@ -2,7 +2,7 @@
 
 from pytest_taskleak.watch.blocked import Monitor, StallListener
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin
+from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin, Unawaited
 from pytest_taskleak.watch.registers import Made, Register
 from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.watcher import Watcher, origin_of
@@ -18,6 +18,7 @@ __all__ = [
     "StallListener",
     "Things",
     "ThreadOrigin",
+    "Unawaited",
     "Watcher",
     "Workers",
     "executor_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import sys
@@ -53,6 +54,7 @@ class Things:
 
     Attributes:
         registers: What was made, by kind.
+        futures: The futures, also where it is not they that were chosen but the errors that are lost in them.
     """
 
     def __init__(
@@ -76,6 +78,9 @@ class Things:
         self.registers: dict[Kind, Register] = {
             kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds
         }
+        self.futures = self.registers.get("future")
+        if self.futures is None and "errors" in kinds:
+            self.futures = Register(_OVER["future"])
         self._busy = busy
         self._owner = owner
         self._own = own
@@ -104,6 +109,8 @@ class Things:
             gc.callbacks.remove(self._collected)
         for register in self.registers.values():
             register.entries.clear()
+        if self.futures is not None:
+            self.futures.entries.clear()
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
         """Let go of what has ended where the collector was at work anyway: after a burst nothing else might."""
@@ -114,8 +121,8 @@ class Things:
 
     def wrappers(self, cls: type) -> Iterator[tuple[str, Make]]:
         """What is to be wrapped on a class of loops: names, and what makes the wrapper."""
-        if "future" in self.registers:
-            yield "create_future", self._create_future
+        if self.futures is not None:
+            yield "create_future", functools.partial(self._create_future, self.futures)
         if "timer" in self.registers:
             yield "call_later", self._call_later
             yield "call_at", self._call_later
@@ -130,8 +137,8 @@ class Things:
             return ((code, frame.f_lasti),)
         return capture(frame, self._own) if whose is _OTHER else ()
 
-    def _create_future(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
-        register, owner, busy, files = self.registers["future"], self._owner, self._busy, self._files
+    def _create_future(self, register: Register, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+        owner, busy, files = self._owner, self._busy, self._files
         entries, append = register.entries, register.append
         ref: Callable[[Any], weakref.ref[Any]] = weakref.ref
 
@@ -222,7 +229,8 @@ class _Files(dict[str, str]):
 
 
 _OVER: dict[Kind, Callable[[Any], bool]] = {
-    "future": lambda future: future.done(),
+    # One with an exception that nobody has retrieved may yet be heard of, when it is freed.
+    "future": lambda future: future.done() and not getattr(future, "_log_traceback", False),
     "timer": lambda timer: timer.cancelled(),
     "generator": lambda generator: generator.ag_frame is None,
 }

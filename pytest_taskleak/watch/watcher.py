@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.coroutines import Coroutines
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin
 from pytest_taskleak.watch.things import Things
@@ -47,6 +48,7 @@ class Watcher:
         seen: How many tasks and threads were recorded, so that a listener can tell whether a test made any.
         things: What it records besides tasks.
         workers: What it records of threads, executors and loops.
+        coroutines: What hears of coroutines that nobody awaited.
     """
 
     def __init__(
@@ -77,7 +79,8 @@ class Watcher:
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
         self.things = Things(kinds, self, self._owner, own=own, listener=listener)
-        self.workers = Workers(kinds, self, self._caller, own=own, listener=listener)
+        self.workers = Workers(kinds, self, self.owner_now, own=own, listener=listener)
+        self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
         self._loops: dict[int, LoopRecord] = {}
         self._patches: list[Patch] = []
         self._patched: set[type] = set()
@@ -94,6 +97,7 @@ class Watcher:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
         if not self._patches:
             self.things.start()
+            self._patches += self.coroutines.start()
             self._patch(threading.Thread, start=self._thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
             self._patch(
@@ -129,8 +133,8 @@ class Watcher:
             self._patches.pop().undo()
         self._patched.clear()
         self._loops.clear()
-        self.things.stop()
-        self.workers.clear()
+        for part in (self.things, self.workers, self.coroutines):
+            part.stop()
         self.current = None
 
     def enter(self, owner: Owner | None, phase: str) -> contextvars.Token[Owner | None]:
@@ -231,6 +235,18 @@ class Watcher:
 
     # -- who asks
 
+    def owner_now(self) -> Owner | None:
+        """On whose behalf the code works that is running in this thread."""
+        running = _running_loop()
+        parent = self._parent(running) if running is not None else None
+        return (parent.owner if parent is not None else None) or self._owner_now(running)
+
+    def owner_of(self, handle: object) -> Owner | None:
+        """On whose behalf a loop calls a handle that has just failed; uvloop is still in its context, and hides it."""
+        context: contextvars.Context | None = getattr(handle, "_context", None)
+        owner = context.get(self._owner) if context is not None else None
+        return owner if owner is not None else self.owner_now()
+
     def _owner_now(self, running: object) -> Owner | None:
         """On whose behalf code works that no recorded task runs: its context's, its thread's, the runner's."""
         ident = _ident()
@@ -245,12 +261,6 @@ class Watcher:
             if thread is not None and thread.owner is not None:
                 return thread.owner
         return self.current
-
-    def _caller(self) -> Owner | None:
-        """On whose behalf code works that makes something else than a task: its task's, or whose it is otherwise."""
-        running = _running_loop()
-        parent = self._parent(running) if running is not None else None
-        return (parent.owner if parent is not None else None) or self._owner_now(running)
 
     def _parent(self, running: asyncio.AbstractEventLoop) -> Origin | None:
         origin: Origin | None = getattr(_current_task(running), ATTRIBUTE, None)
@@ -416,7 +426,7 @@ class Watcher:
                 return
             origin = None
             try:
-                owner = None if is_pooled(thread) else self._caller()
+                owner = None if is_pooled(thread) else self.owner_now()
                 origin = ThreadOrigin(self, owner, self.phase, capture(_frame(1), self._own))
                 setattr(thread, ATTRIBUTE, origin)
                 self.seen += 1

@@ -83,7 +83,7 @@ class Workers:
         """How many go on, by the names of `model.COUNTED`."""
         return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
 
-    def clear(self) -> None:
+    def stop(self) -> None:
         """Forget everything."""
         self.dropped.clear()
         for register in self.registers.values():
