@@ -115,6 +115,7 @@ class Detector:
         suspects = self._judged(loop, self._suspects_among(tasks, everyone=True), last=True)
         if not suspects:
             return None
+        self.workplaces.told(loop)
         for suspect in suspects:
             suspect.swept = True
         self._adopted_by_closers(suspects)
