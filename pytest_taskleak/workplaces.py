@@ -87,7 +87,7 @@ class Workplaces:
         """Hear that something else of a loop was reported: that it is open as well would be the same cause again."""
         register = self._workers.registers.get("open-loop")
         if register is not None:
-            register.forget({id(loop)})
+            register.settle({id(loop)})
             self._workers.dropped[:] = [made for made in self._workers.dropped if made.key != id(loop)]
 
     # -- the steps
@@ -97,12 +97,12 @@ class Workplaces:
         return self._leftovers.strict or judge.is_first_own(calls, self._places.own, self._places.standard)
 
     def _of_the_ended(self, register: Register) -> list[tuple[Any, Made]]:
-        """What is left of owners that have ended, as far as it is judged at all; the rest of it is forgotten."""
+        """What is left of owners that have ended, as far as it is judged at all; the rest of it is settled."""
         if not register.entries:
             return []
         ended = [(thing, made) for thing, made in register.alive() if made.owner is not None and made.owner.ended]
         mine = [(thing, made) for thing, made in ended if _is_whole(made) and self._is_judged(made.calls)]
-        register.forget({made.key for _, made in ended} - {made.key for _, made in mine})
+        register.settle({made.key for _, made in ended} - {made.key for _, made in mine})
         return mine
 
     def _adopters(self, things: Iterable[object]) -> dict[int, Owner]:
@@ -138,7 +138,7 @@ class Workplaces:
                 over.add(made.key)
             else:
                 suspects[thread] = made
-        register.forget(over)
+        register.settle(over)
         if not suspects:
             return
         adopted = self._adopters(suspects)
@@ -151,7 +151,7 @@ class Workplaces:
         for thread in judge.outlasting(suspects, grace):
             sketch = functools.partial(explain.sketch_thread, thread, judge.standing(thread), self._places)
             self._tell("thread", suspects[thread], sketch, f"still running {grace:g} s after its owner ended")
-        register.forget({made.key for made in suspects.values()})
+        register.settle({made.key for made in suspects.values()})
 
     def _look_at_executors(self, register: Register) -> None:
         """Look at executors that were never shut down: one that is collected ends its threads by itself."""
@@ -166,7 +166,7 @@ class Workplaces:
                 threads.setdefault(id(executor), []).append(made)
                 executors[id(executor)] = weakref.ref(executor)
             del thread, executor
-        register.forget(over)
+        register.settle(over)
         if not executors:
             return
         self._let_go(register, threads, executors)
@@ -183,7 +183,7 @@ class Workplaces:
             busy, stands = _work(alive)
             sketch = functools.partial(explain.sketch_executor, executor, alive, busy, stands, self._places)
             self._tell("executor", threads[key][0], sketch, "its threads live on after its owner ended")
-            register.forget({made.key for made in threads[key]})
+            register.settle({made.key for made in threads[key]})
 
     def _let_go(
         self, register: Register, threads: dict[int, list[Made]], executors: dict[int, weakref.ref[Any]]
@@ -197,8 +197,9 @@ class Workplaces:
             loops = [loop for record in self._watcher.loops() if (loop := record.loop) is not None]
             serving = {key for key, ref in executors.items() if judge.is_default_of(ref(), loops)}
             kept = judge.process_wide(executors.keys(), self._places.own)
-            register.forget({made.key for key in kept for made in threads[key]})
-            gone = {*adopted, *serving, *kept, *judge.reached(self._leftovers.passing(), executors.keys())}
+            register.settle({made.key for key in kept for made in threads[key]})
+            passing = judge.reached([*self._leftovers.passing(), *self._leftovers.shown()], executors.keys())
+            gone = {*adopted, *serving, *kept, *passing}
         for key in gone:
             del executors[key]
 
@@ -220,7 +221,7 @@ class Workplaces:
             if busy:
                 sketch = functools.partial(explain.sketch_busy, busy, stands, self._places)
                 self._tell("executor", suspects[alive[0]], sketch, f"at work {grace:g} s after its owner ended")
-        register.forget({made.key for made in suspects.values()})
+        register.settle({made.key for made in suspects.values()})
 
     def _look_at_loops(self, register: Register) -> None:
         """Look at loops that nobody closed; each is decided once, when its owner has ended."""
@@ -234,7 +235,7 @@ class Workplaces:
                     left[id(loop)] = (loop, made)
             adopted = self._adopters(loop for loop, _ in left.values())
             register.give(adopted)
-            register.forget({made.key for _, made in mine} - adopted.keys())
+            register.settle({made.key for _, made in mine} - adopted.keys())
             kept: set[int] = set(adopted)
             if left and not self._leftovers.strict:
                 kept |= {id(judge.current_loop()), *judge.process_wide(left.keys(), self._places.own)}

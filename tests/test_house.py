@@ -21,8 +21,12 @@ RANKS = {
     "session": 8,
     "asserting": 7,
     "detector": 6,
-    "leftovers": 4,
+    "growth": 7,
     "workplaces": 5,
+    "leftovers": 4,
+    "sweep": 4,
+    "attempt": 4,
+    "stalls": 3,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,
@@ -32,12 +36,13 @@ RANKS = {
     "judge": 2,
     "watch": 2,
     "report": 2,
+    "callbacks": 1,
     "places": 1,
     "model": 0,
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
-IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures"}
+IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures", "attempt", "growth"}
 
 
 def sources(package):

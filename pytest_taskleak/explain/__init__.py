@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
     from pytest_taskleak.explain.workers import sketch_busy, sketch_executor, sketch_loop, sketch_thread
@@ -21,6 +22,7 @@ _WHERE = {
     "describe_lost": "words",
     "describe_running": "words",
     "describe_thing": "things",
+    "describe_stall": "blocking",
     "portrait": "words",
     "sketch": "things",
     "sketch_busy": "workers",
@@ -36,6 +38,7 @@ __all__ = [
     "describe",
     "describe_lost",
     "describe_running",
+    "describe_stall",
     "describe_thing",
     "portrait",
     "sketch",

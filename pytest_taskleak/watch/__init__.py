@@ -1,5 +1,6 @@
 """What asyncio does, as it happens: the only room that wraps anything. It writes facts and decides nothing."""
 
+from pytest_taskleak.watch.blocked import Monitor, StallListener
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin
 from pytest_taskleak.watch.registers import Made, Register
@@ -11,8 +12,10 @@ __all__ = [
     "Listener",
     "LoopRecord",
     "Made",
+    "Monitor",
     "Patch",
     "Register",
+    "StallListener",
     "Things",
     "ThreadOrigin",
     "Watcher",

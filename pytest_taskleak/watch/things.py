@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_taskleak.model import CHOSEN_BY
+from pytest_taskleak.model import CHOSEN_BY, COUNTED
 from pytest_taskleak.watch.calls import capture
-from pytest_taskleak.watch.registers import Made, Register
+from pytest_taskleak.watch.registers import SPARE, Made, Register
 
 if TYPE_CHECKING:
     import contextvars
@@ -27,7 +28,7 @@ _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: i
 # `inspect.currentframe` would add a call to each thing that is made
 
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - frames carry strings, compared as such
-_HERE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - as above
+_HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120 - as above
 
 
 class Busy(Protocol):
@@ -72,21 +73,44 @@ class Things:
             own: Whether a file is the project's own code.
             listener: Hears of defects.
         """
-        self.registers = {kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds}
+        self.registers: dict[Kind, Register] = {
+            kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds
+        }
         self._busy = busy
         self._owner = owner
         self._own = own
         self._files = _Files(own)
         self._listener = listener
 
-    def __len__(self) -> int:
-        """How many are kept, what has ended meanwhile among them."""
-        return sum(len(register.entries) for register in self.registers.values())
+    def __bool__(self) -> bool:
+        """Whether anything was made that may go on."""
+        for register in self.registers.values():  # noqa: SIM110 - asked at every test, and a generator would cost more
+            if register.entries:
+                return True
+        return False
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def counts(self) -> dict[str, int]:
+        """How many go on, by the names of `model.COUNTED`."""
+        return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
+
+    def start(self) -> None:
+        """Begin to follow the collector; harmless when repeated."""
+        if self.registers and self._collected not in gc.callbacks:
+            gc.callbacks.append(self._collected)
+
+    def stop(self) -> None:
+        """Forget everything; harmless when repeated."""
+        if self._collected in gc.callbacks:
+            gc.callbacks.remove(self._collected)
         for register in self.registers.values():
             register.entries.clear()
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        """Let go of what has ended where the collector was at work anyway: after a burst nothing else might."""
+        if phase == "stop" and info["generation"]:
+            for register in self.registers.values():
+                if len(register.entries) > SPARE:
+                    register.tidy()
 
     def wrappers(self, cls: type) -> Iterator[tuple[str, Make]]:
         """What is to be wrapped on a class of loops: names, and what makes the wrapper."""

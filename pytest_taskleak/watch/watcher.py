@@ -93,6 +93,7 @@ class Watcher:
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
         if not self._patches:
+            self.things.start()
             self._patch(threading.Thread, start=self._thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
             self._patch(
@@ -128,7 +129,7 @@ class Watcher:
             self._patches.pop().undo()
         self._patched.clear()
         self._loops.clear()
-        self.things.clear()
+        self.things.stop()
         self.workers.clear()
         self.current = None
 
@@ -205,6 +206,28 @@ class Watcher:
         """Who started a thread, None where that was before this run or unseen."""
         origin = getattr(thread, ATTRIBUTE, None)
         return origin if isinstance(origin, ThreadOrigin) and origin.run is self else None
+
+    def ignore(self, thread: threading.Thread) -> None:
+        """Make a thread that has not started yet nobody's business: the plugin's own."""
+        setattr(thread, ATTRIBUTE, ThreadOrigin(self, None, "", ()))
+
+    def owner_of_step(self, origin: Origin | None, handle: object, ident: int) -> Owner | None:
+        """On whose behalf another thread, which runs a loop, works: its task's, its callback's, the thread's own.
+
+        Args:
+            origin: The task's; None for a callback.
+            handle: asyncio's handle of the callback; None where the loop has none.
+            ident: The thread.
+        """
+        if origin is not None and origin.run is self and origin.owner is not None:
+            return origin.owner
+        context = getattr(handle, "_context", None) if origin is None else None
+        owner: Owner | None = context.get(self._owner) if context is not None else None
+        if owner is None and ident != self._main:
+            started = (it for it in threading.enumerate() if it.ident == ident)
+            by = next((known for thread in started if (known := self.thread_origin(thread))), None)
+            owner = by.owner if by is not None else None
+        return owner or self.current
 
     # -- who asks
 
@@ -387,6 +410,9 @@ class Watcher:
             __tracebackhide__ = True
             if not patch.live:
                 patch.stale(thread)
+                return
+            if getattr(thread, ATTRIBUTE, None) is not None:
+                original(thread)  # `ignore`d
                 return
             origin = None
             try:

@@ -169,7 +169,7 @@ class Workers:
         register = self.registers["open-loop"]
         made = register.find(loop)
         if made is not None:
-            register.forget({made.key})
+            register.settle({made.key})
             self.dropped.append(made)
 
 
