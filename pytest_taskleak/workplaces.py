@@ -134,7 +134,10 @@ class Workplaces:
         over: set[int] = set()
         for thread, made in self._of_the_ended(register):
             origin = self._watcher.thread_origin(thread)
-            if origin is None or origin.settled or judge.is_helper(made.calls):
+            theirs = not self._leftovers.strict and judge.is_started_through_a_wrapper(
+                thread, made.calls, self._places.own
+            )
+            if origin is None or origin.settled or theirs or judge.is_helper(made.calls):
                 over.add(made.key)
             else:
                 suspects[thread] = made
