@@ -122,6 +122,7 @@ class Detector:
         suspects = self._judged(loop, self._suspects_among(tasks, everyone=True), last=True)
         if not suspects:
             return None
+        self.workplaces.told(loop)
         for suspect in suspects:
             suspect.swept = True
             suspect.promises = self.leftovers.promised(loop, suspect.works_on)

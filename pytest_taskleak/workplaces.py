@@ -97,7 +97,7 @@ class Workplaces:
         return self._leftovers.strict or judge.is_first_own(calls, self._places.own, self._places.standard)
 
     def _of_the_ended(self, register: Register) -> list[tuple[Any, Made]]:
-        """What is left of owners that have ended, as far as it is judged at all; the rest of it is forgotten."""
+        """What is left of owners that have ended, as far as it is judged at all; the rest of it is settled."""
         if not register.entries:
             return []
         ended = [(thing, made) for thing, made in register.alive() if made.owner is not None and made.owner.ended]
@@ -134,7 +134,10 @@ class Workplaces:
         over: set[int] = set()
         for thread, made in self._of_the_ended(register):
             origin = self._watcher.thread_origin(thread)
-            if origin is None or origin.settled or judge.is_helper(made.calls):
+            theirs = not self._leftovers.strict and judge.is_started_through_a_wrapper(
+                thread, made.calls, self._places.own
+            )
+            if origin is None or origin.settled or theirs or judge.is_helper(made.calls):
                 over.add(made.key)
             else:
                 suspects[thread] = made
@@ -198,7 +201,8 @@ class Workplaces:
             serving = {key for key, ref in executors.items() if judge.is_default_of(ref(), loops)}
             kept = judge.process_wide(executors.keys(), self._places.own)
             register.settle({made.key for key in kept for made in threads[key]})
-            gone = {*adopted, *serving, *kept, *judge.reached(self._leftovers.passing(), executors.keys())}
+            passing = judge.reached([*self._leftovers.passing(), *self._leftovers.shown()], executors.keys())
+            gone = {*adopted, *serving, *kept, *passing}
         for key in gone:
             del executors[key]
 

@@ -102,6 +102,14 @@ def is_first_own(calls: Sequence[Call], own: Callable[[str], bool], standard: Ca
 _CONSTRUCTORS = ("new_event_loop", "_loop_factory")
 
 
+def is_started_through_a_wrapper(thread: threading.Thread, calls: Sequence[Call], own: Callable[[str], bool]) -> bool:
+    """Whether a library starts a function of its own, and the project's code merely wraps `Thread.start`."""
+    code: CodeType | None = getattr(getattr(thread, "_target", None) or type(thread).run, "__code__", None)
+    if code is None or len(calls) <= 1 or own(code.co_filename):
+        return False
+    return calls[1][0].co_filename == code.co_filename
+
+
 def is_closed_by_its_maker(calls: Sequence[Call]) -> bool:
     """Whether a loop was made by what also closes it (a Runner), or on demand, where nobody has it to close."""
     return any(
