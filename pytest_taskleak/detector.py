@@ -65,6 +65,7 @@ class Detector:
         self.adoptions = judge.Adoptions()
         self.fixtures: dict[object, judge.LiveFixture] = {}
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
+        self.leftovers.owner_of = self._owner if "tasks" in kinds else None
         self.kinds = kinds
         self.judge_by(grace, strict=strict)
         self._defects: list[BaseException] = []
@@ -78,7 +79,7 @@ class Detector:
 
     def judge_by(self, grace: float, *, strict: bool) -> None:
         """Give suspects `grace` seconds from now on, and report what cannot be decided where that is asked for."""
-        self.grace = grace
+        self.grace = self.leftovers.grace = grace
         self.strict = self.leftovers.strict = strict
 
     def start(self) -> None:

@@ -31,6 +31,7 @@ RANKS = {
     "judge": 2,
     "watch": 2,
     "report": 2,
+    "descriptors": 1,
     "places": 1,
     "model": 0,
 }

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_taskleak.explain.awaiting import in_hand
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
 
@@ -20,6 +21,7 @@ _WHERE = {
     "describe_lost": "words",
     "describe_running": "words",
     "describe_thing": "things",
+    "in_hand": "awaiting",
     "portrait": "words",
     "sketch": "things",
 }
@@ -32,6 +34,7 @@ __all__ = [
     "describe_lost",
     "describe_running",
     "describe_thing",
+    "in_hand",
     "portrait",
     "sketch",
 ]

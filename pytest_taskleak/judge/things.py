@@ -1,4 +1,4 @@
-"""Futures, timers and async generators: which of them go on, and whom they serve."""
+"""Futures, timers, async generators and what asyncio opens: which of them go on, and whom they serve."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import gc
 import types
 import weakref
 from typing import TYPE_CHECKING, Any, cast
+
+from pytest_taskleak.judge.transports import (
+    server_is_left,
+    subprocess_is_left,
+    subprocess_is_over,
+    transport_is_left,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,6 +120,7 @@ class ThingRule:
         at_close: Whether also where the loop is closed by hand.
         in_call: Whether also inside the call phase, where the test's own frames may still hold it.
         survives: Whether only one that is still alive when its test is over counts.
+        graced: Whether one is given the time of its loop: its end may be under way.
     """
 
     left: Callable[[Any, float], bool]
@@ -121,6 +129,7 @@ class ThingRule:
     at_close: bool = False
     in_call: bool = True
     survives: bool = False
+    graced: bool = False
 
     def looked_at(self, *, by_runner: bool, in_teardown: bool) -> bool:
         """Whether such things are judged where a loop closes, and what is left in it."""
@@ -136,5 +145,11 @@ THINGS: dict[Kind, ThingRule] = {
     "timer": ThingRule(timer_is_left, lambda timer: timer.cancelled()),
     # Closing the loop closes them, so that nothing can be told from them afterwards.
     "generator": ThingRule(lambda generator, _now: generator_is_left(generator), _never, in_call=False),
+    # They hold a descriptor, or a process, whoever closes the loop: so by hand is no excuse.
+    "transport": ThingRule(
+        transport_is_left, lambda transport: not transport_is_left(transport), at_close=True, graced=True
+    ),
+    "server": ThingRule(server_is_left, lambda server: not server_is_left(server), at_close=True, graced=True),
+    "subprocess": ThingRule(subprocess_is_left, subprocess_is_over, at_close=True, graced=True),
 }
 """By kind of leak."""

@@ -68,6 +68,9 @@ _LABELS = {
     "timer": "timer for {what}",
     "generator": "async generator {what}",
     "never-awaited": "coroutine {what}",
+    "transport": "{what} to {task}",
+    "server": "{what} on {task}",
+    "subprocess": "subprocess `{task}`",
 }
 """How one is introduced where that is not by its noun."""
 
@@ -76,7 +79,8 @@ def task_label(leak: Leak) -> str:
     """What it is, its name, and what it runs."""
     label = _LABELS.get(leak.kind)
     if label is not None:
-        return label.format(task=leak.task, what=leak.coroutine)
+        nameless = "{task}" in label and not leak.task
+        return leak.coroutine if nameless else label.format(task=leak.task, what=leak.coroutine)
     noun = _NOUNS[leak.kind][0]
     return f"{noun} {leak.task!r}, {leak.coroutine}" if leak.task else f"{noun} {leak.coroutine}"
 

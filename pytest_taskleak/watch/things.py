@@ -1,4 +1,4 @@
-"""The recorder of what asyncio makes besides tasks: futures, timers, async generators."""
+"""The recorder of what asyncio makes besides tasks: futures, timers, async generators, and what it opens."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import CHOSEN_BY
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.registers import Made, Register
+from pytest_taskleak.watch.resources import Resources, has_exited, has_stopped, is_closing
 
 if TYPE_CHECKING:
     import contextvars
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_taskleak.model import Call, Kind, Owner
     from pytest_taskleak.watch.patching import Patch
-    from pytest_taskleak.watch.records import Listener
+    from pytest_taskleak.watch.records import Busy, Listener
 
     Make = Callable[[Callable[..., Any], Patch], Callable[..., Any]]
 
@@ -27,19 +28,7 @@ _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: i
 # `inspect.currentframe` would add a call to each thing that is made
 
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - frames carry strings, compared as such
-_HERE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - as above
-
-
-class Busy(Protocol):
-    """Who is busy: what a recorder is told, and what every record is made from.
-
-    Attributes:
-        current: The owner that the runner is busy with, None between tests.
-        phase: The phase it is in.
-    """
-
-    current: Owner | None
-    phase: str
+_HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120 - as above
 
 
 class Things:
@@ -72,12 +61,15 @@ class Things:
             own: Whether a file is the project's own code.
             listener: Hears of defects.
         """
-        self.registers = {kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds}
+        self.registers: dict[Kind, Register] = {
+            kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds
+        }
         self._busy = busy
         self._owner = owner
         self._own = own
         self._files = _Files(own)
         self._listener = listener
+        self._resources = Resources(self.registers, busy, owner, own=own, listener=listener)
 
     def __len__(self) -> int:
         """How many are kept, what has ended meanwhile among them."""
@@ -97,6 +89,11 @@ class Things:
             yield "call_at", self._call_later
         if "generator" in self.registers and hasattr(cls, "_asyncgen_firstiter_hook"):
             yield "_asyncgen_firstiter_hook", self._first_iteration
+        yield from self._resources.wrappers(cls)
+
+    def others(self) -> Iterator[tuple[type, str, Make]]:
+        """What is to be wrapped on other classes: each with a name, and what makes the wrapper."""
+        yield from self._resources.others()
 
     def _calls(self, frame: FrameType) -> tuple[Call, ...]:
         """The frames that made something; () where asyncio made it for itself."""
@@ -201,5 +198,8 @@ _OVER: dict[Kind, Callable[[Any], bool]] = {
     "future": lambda future: future.done(),
     "timer": lambda timer: timer.cancelled(),
     "generator": lambda generator: generator.ag_frame is None,
+    "transport": is_closing,
+    "server": has_stopped,
+    "subprocess": has_exited,
 }
 """When a thing has ended, by kind."""
