@@ -10,27 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_taskleak import explain, judge, report
-from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.model import KINDS, Leak, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.watch import Watcher, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 _log = logging.getLogger(__name__)
 
 
 class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.suppress`
-    """Raise `TaskLeakError` when tasks that the block started are alive when it ends.
+    """Raise `TaskLeakError` when what the block started goes on when it ends.
 
         async with assert_no_leaks():
             await bot.handle(message)
 
-    Guarantees: only tasks of the block are judged (those that it makes, and those that they make), not what
-    other tasks of the loop start meanwhile. A block that raises keeps its exception; the leaks are added to it as a
-    note. KeyboardInterrupt, SystemExit and cancellation pass without a word. Inside a test that the plugin
-    watches, what is raised here is not reported a second time.
+    Guarantees: only what the block starts is judged, tasks and all the rest (and what they start), not what other
+    tasks of the loop start meanwhile. What its own variables hold dies with them, and is no leak. A block that raises
+    keeps its exception; the leaks are added to it as a note. KeyboardInterrupt, SystemExit and cancellation pass
+    without a word. Inside a test that the plugin watches, what is raised here is not reported a second time.
 
     Raises:
         TaskLeakError: With the line that made the task as the end of its traceback, and `leaks` in words.
@@ -44,9 +45,9 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
 
         Args:
             grace: Seconds that suspects are given to end; without suspects nothing waits.
-            strict: Report tasks that were cancelled and not awaited too.
+            strict: Report tasks that were cancelled and not awaited too, and what the block's variables hold.
             cancel: Cancel what is reported, and let it end.
-            expect: Names of tasks or coroutines that may be left; `*` and `?` match.
+            expect: Names of tasks, coroutines or callbacks that may be left; `*` and `?` match.
         """
         if not 0 <= grace < float("inf"):
             raise ValueError(f"grace={grace!r} is not valid; give seconds, 0 or more")
@@ -62,7 +63,11 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         where = f"`assert_no_leaks` at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         self._block = Owner("block", "", where)
         self._watcher = Watcher.active() or Watcher(
-            _Listener(self._places), carriers=judge.CARRIERS, carries=judge.carries, own=self._places.own
+            _Listener(self._places),
+            carriers=judge.CARRIERS,
+            carries=judge.carries,
+            own=self._places.own,
+            kinds=KINDS,
         )
         self._watcher.start()
         self._watcher.users += 1
@@ -81,6 +86,8 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             if error is not None and not isinstance(error, Exception):
                 return
             leaks = await self._judge()
+            frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the block's
+            leaks += self._left_besides_tasks(frame)
         finally:
             self._watcher.users -= 1
             if not self._watcher.users:
@@ -124,12 +131,22 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
                 await asyncio.wait(left, timeout=self._grace)
         return leaks
 
+    def _left_besides_tasks(self, frame: FrameType) -> list[Leak]:
+        leftovers = Leftovers(self._watcher.things, self._places, {}, judge.Adoptions())
+        leftovers.strict = self._strict
+        leftovers.passing = lambda: list(frame.f_locals.values())
+        leftovers.look([asyncio.get_running_loop()], of=self._block)
+        leftovers.look_for_survivors(None, of=self._block)
+        return [leak for _, leak in leftovers.verdicts() if not self._is_expected(leak.task, leak.coroutine)]
+
     def _is_mine(self, task: asyncio.Task[Any]) -> bool:
         origin = self._watcher.origin(task)
         return origin is not None and origin.owner is self._block and not origin.settled
 
     def _expected(self, task: asyncio.Task[Any]) -> bool:
-        names = (task.get_name(), getattr(task.get_coro(), "__qualname__", ""))
+        return self._is_expected(task.get_name(), getattr(task.get_coro(), "__qualname__", ""))
+
+    def _is_expected(self, *names: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._expect for name in names)
 
 

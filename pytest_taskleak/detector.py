@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import LoopRecord
-
-_HANGS_AFTER = 2.0
-"""Seconds after which a sweep that still waits for a task is announced: it may wait for ever."""
 
 _PILE = 2
 """Tests that each leave a task of their own with the same fixture before that is a pile."""
@@ -68,7 +66,7 @@ class Detector:
         self.leftovers.owner_of = self._owner if "tasks" in kinds else None
         self.kinds = kinds
         self.judge_by(grace, strict=strict)
-        self._defects: list[BaseException] = []
+        self._defects: list[str] = []
         self._failed = False
         self.announce = announce
         self.test: Owner | None = None
@@ -103,10 +101,11 @@ class Detector:
         if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
             self._let_go(tasks)  # the run was cut short: what is alive is so by design
             return None
-        sweep = self._before_sweep(loop, tasks) if tasks else None
-        if self.leftovers:
-            self.leftovers.closing(loop, by_runner=by_runner, in_teardown=self.watcher.phase == "teardown")
-        return sweep
+        swept = self._before_sweep(loop, tasks) if tasks else None
+        if not self.leftovers:
+            return swept
+        closed = self.leftovers.closing(loop, by_runner=by_runner, in_teardown=self.watcher.phase == "teardown")
+        return in_turn(swept, closed) if swept and closed else swept or closed
 
     def _before_sweep(
         self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]]
@@ -116,10 +115,11 @@ class Detector:
             return None
         for suspect in suspects:
             suspect.swept = True
+            suspect.promises = self.leftovers.promised(loop, suspect.works_on)
         self._adopted_by_closers(suspects)
         with self._lock:
             self._suspects += suspects
-        return _Sweep(self, loop, suspects).end
+        return Sweep(self.hangs, loop, suspects).end
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Hear of tasks that were collected while pending, or whose exception nobody retrieved."""
@@ -149,14 +149,14 @@ class Detector:
         return self.strict or (own and loop.get_exception_handler() is None)
 
     def failed(self, error: Exception) -> None:
-        """Keep a defect of the detector's own."""
+        """Keep a defect of the detector's own, in words: its traceback would keep what is the user's alive."""
         self._failed = True
-        self._defects.append(error)
+        self._defects.append("".join(traceback.format_exception(error)))
 
     def take_defects(self) -> list[str]:
         """The detector's own failures since the last time, in words."""
         defects, self._defects = self._defects, []
-        return ["".join(traceback.format_exception(error)) for error in defects]
+        return defects
 
     # -- what whoever runs the tests asks for
 
@@ -167,7 +167,7 @@ class Detector:
             test: The test that has just ended, to count what stays with fixtures; None where there is none.
         """
         if self.leftovers:
-            self.leftovers.look([loop for it in self.watcher.loops() if (loop := it.loop) is not None], test)
+            self.leftovers.look([loop for it in self.watcher.loops() if (loop := it.loop) is not None])
         for record in self.watcher.loops():
             loop = record.loop
             if loop is None:
@@ -189,6 +189,8 @@ class Detector:
         Args:
             test: The test; the fixtures made for it alone have ended.
         """
+        if self.leftovers and not test.interrupted:
+            self.leftovers.look_before_wider_fixtures_end(test)
         for record in self.watcher.loops():
             loop = record.loop
             tasks = judge.pending_tasks(loop) if loop is not None else []
@@ -201,12 +203,33 @@ class Detector:
                 self._left_with_fixtures(loop, suspects, test)
             self._piles(loop, tasks, test)
 
-    def verdicts(self) -> list[Verdict]:
-        """Judge every suspect, once and for all, and let go of it."""
+    def counts(self) -> dict[str, int]:
+        """How much goes on just now, by the names of `model.COUNTED`; what asyncio makes for itself is not counted."""
+        loops = (loop for record in self.watcher.loops() if (loop := record.loop) is not None)
+        return {"tasks": sum(len(judge.pending_tasks(loop)) for loop in loops), **self.watcher.things.counts()}
+
+    def verdicts(self, test: Owner | None) -> list[Verdict]:
+        """Judge every suspect, once and for all, and let go of it.
+
+        Args:
+            test: The test that has just ended; None where there is none.
+        """
+        verdicts = self._of_tasks()
+        try:
+            if self.leftovers:
+                self.leftovers.look_for_survivors(test)
+            verdicts += self.leftovers.verdicts()
+        except Exception as error:  # noqa: BLE001 - what cannot be told must not take the tasks along
+            self.failed(error)
+        for owner, _ in verdicts:
+            if owner is not None:
+                owner.blamed = True
+        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds]
+
+    def _of_tasks(self) -> list[Verdict]:
         with self._lock:
             suspects, self._suspects = self._suspects, []
             lost, self._lost = self._lost, []
-        verdicts = lost
         leaks: list[tuple[Suspect, Verdict]] = []
         for suspect in suspects:
             try:
@@ -214,11 +237,7 @@ class Detector:
                     leaks.append((suspect, Verdict(suspect.owner, leak)))
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
-        verdicts += folded(leaks) + self.leftovers.verdicts()
-        for owner, _ in verdicts:
-            if owner is not None:
-                owner.blamed = True
-        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds]
+        return lost + folded(leaks)
 
     def _verdict(self, suspect: Suspect) -> Leak | None:
         suspect.close()
@@ -409,6 +428,7 @@ class Detector:
             stop_tried=suspect.stop_tried,
             piled_up=suspect.piled_up,
             keeper=keeper.name if keeper is not None else "",
+            promises=suspect.promises,
             grace=self.grace,
         )
         return explain.describe(suspect.task, suspect.origin, suspect.owner, suspect.words, found, self._places)
@@ -420,18 +440,3 @@ class Detector:
             suspect.swallows = True
         if stuck:
             self.announce([self._describe(suspect) for suspect in stuck])
-
-
-class _Sweep:
-    """What happens to suspects while their loop is closed over them."""
-
-    def __init__(self, detector: Detector, loop: asyncio.AbstractEventLoop, suspects: list[Suspect]) -> None:
-        self._detector = detector
-        self._suspects = [suspect for suspect in suspects if not suspect.ended_in_grace]
-        self._timer = loop.call_later(_HANGS_AFTER, detector.hangs, self._suspects) if not loop.is_closed() else None
-
-    def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for suspect in self._suspects:
-            suspect.watch_for_stop()

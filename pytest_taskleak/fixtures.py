@@ -20,12 +20,7 @@ _GENERATORS = (types.GeneratorType, types.AsyncGeneratorType)
 
 def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> list[object]:
     """What a fixture keeps: its value, the locals of its suspended generator, the class it sets attributes on."""
-    cached = fixturedef.cached_result
-    kept: list[object] = [cached[0]] if cached is not None else []
-    for finalizer in _finalizers(fixturedef):
-        for generator in _generators(finalizer):
-            frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
-            kept += list(frame.f_locals.values()) if frame is not None else []
+    kept = values(fixturedef)
     holder: object = None
     asked: Any = request
     if fixturedef.func.__module__.startswith(_RUNNERS):
@@ -39,20 +34,33 @@ def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) ->
     return kept
 
 
+def values(fixturedef: pytest.FixtureDef[Any]) -> list[object]:
+    """What a fixture alone keeps: its value, and the locals of its suspended generator."""
+    cached = fixturedef.cached_result
+    kept: list[object] = [cached[0]] if cached is not None else []
+    for finalizer in _finalizers(fixturedef):
+        for generator in _generators(finalizer):
+            frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+            kept += list(frame.f_locals.values()) if frame is not None else []
+    return kept
+
+
 def can_clean_up(fixturedef: pytest.FixtureDef[Any]) -> bool:
     """Whether anything of the user's runs when the fixture is finalized."""
     return any(not _of_pytest(finalizer) for finalizer in _finalizers(fixturedef))
 
 
 def passing(item: pytest.Item) -> list[object]:
-    """What pytest has in hand of a test whose teardown is over, and will let go of: all that it may hold is going too.
-
-    These are its arguments, its instance, and the frames of the last failure, which `sys` keeps.
-    """
+    """What pytest has in hand of a test whose teardown is over, and will let go of: its arguments, its instance."""
     known = vars(item)
-    kept: list[object] = [known.get("funcargs"), known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
+    return [known.get("funcargs"), known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
+
+
+def shown() -> list[object]:
+    """What the frames of the last failure hold, which `sys` keeps for debuggers."""
     error: object = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     trace = error.__traceback__ if isinstance(error, BaseException) else None
+    kept: list[object] = []
     while trace is not None:
         kept += trace.tb_frame.f_locals.values()
         trace = trace.tb_next

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge
@@ -33,7 +35,8 @@ class Candidate:
         owner: On whose behalf.
         words: What was found out while it was as it was found.
         settled: What its loop did to it.
-        adopter: The wider fixture that holds it and may yet end it.
+        closer: The live fixture that holds it and has an end of its own.
+        undecided: Whether its owner may have ended it, had the loop not done so first.
         piled_up: The tests that each left such with the same fixture; empty where it is no pile.
     """
 
@@ -43,7 +46,8 @@ class Candidate:
     owner: Owner
     words: Any
     settled: str
-    adopter: Owner | None = None
+    closer: Owner | None = None
+    undecided: bool = False
     piled_up: Sequence[str] = ()
 
 
@@ -53,8 +57,8 @@ class Leftovers:
     Guarantees: judged once; nothing of the user's is kept after the verdict; without things nothing is looked at.
 
     Attributes:
-        passing: What is about to go though the test still has it in hand: its arguments, its instance, the frames
-            of its failure.
+        passing: What is about to go, though it is still in hand: the test's arguments, its instance.
+        shown: What the frames of a failure hold.
         owner_of: Gives the owner of a task; None where tasks are not judged.
         grace: Seconds that a loop is given to end what is about to end.
         strict: Whether what a library makes for itself is looked at, too.
@@ -73,19 +77,26 @@ class Leftovers:
         self.grace = 0.0
         self.owner_of: Callable[[asyncio.Task[Any]], Owner | None] | None = None
         self.passing: Callable[[], list[object]] = list
+        self.shown: Callable[[], list[object]] = list
 
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
         return bool(self._things)
 
-    def closing(self, loop: asyncio.AbstractEventLoop, *, by_runner: bool, in_teardown: bool) -> None:
+    def closing(
+        self, loop: asyncio.AbstractEventLoop, *, by_runner: bool, in_teardown: bool
+    ) -> Callable[[], None] | None:
         """Look at a loop that is about to close: what is scheduled or suspended in it will never go on.
 
         Args:
             loop: The loop; its tasks have had their grace.
             by_runner: Whether a Runner closes it; who closes a loop by hand may still have its objects in hand.
             in_teardown: Whether the test's own frames are gone.
+
+        Returns:
+            What to call when it is closed; None where nothing was found.
         """
+        all_found: list[Candidate] = []
         for kind, rule in judge.THINGS.items():
             register = self._things.registers.get(kind)
             if register is None or not register.entries:
@@ -93,37 +104,93 @@ class Leftovers:
             if not rule.looked_at(by_runner=by_runner, in_teardown=in_teardown):
                 continue
             mine = [(thing, made) for thing, made in register.alive() if _home(thing, made) == id(loop)]
-            found = self._found(kind, mine, loop, "its loop was closed over it", _may_end_it_later)
+            found = self._found(kind, mine, loop, "its loop was closed over it", _may_end_it)
             for candidate in found:
-                # What closing the loop closes as well cannot tell whether its owner would have, and may be in time.
-                gone = judge.ends_with_its_loop(candidate.thing)
-                fixture = self._holder(candidate, _may_end_it if gone else _may_end_it_later)
-                candidate.adopter = fixture.owner if fixture is not None else None
-                candidate.thing = None if gone else candidate.thing
-            self._candidates += found
+                fixture = self._holder(candidate, _may_end_it)
+                candidate.closer = fixture.owner if fixture is not None else None
+            all_found += found
+        self._candidates += all_found
+        return functools.partial(self._closed, all_found) if all_found else None
 
-    def look(self, loops: Iterable[asyncio.AbstractEventLoop], test: Owner | None) -> None:
-        """Look at what is left now that a test, and perhaps wider fixtures, have ended.
+    def _closed(self, found: list[Candidate]) -> None:
+        """A loop is closed. Where that ended what was left in it (uvloop's does), nobody can tell who would have."""
+        for candidate in found:
+            if judge.ends_with_its_loop(candidate.thing) and judge.THINGS[candidate.kind].over(candidate.thing):
+                candidate.thing = None
+                candidate.undecided = candidate.closer is not None
+
+    def promised(self, loop: asyncio.AbstractEventLoop, works_on: list[object]) -> tuple[str, ...]:
+        """The pending futures that the objects a leaked task works on hold, by who made them, in words."""
+        register = self._things.registers.get("future")
+        if register is None or not register.entries:
+            return ()
+        left = judge.THINGS["future"].left
+        pending = {
+            made.key: made
+            for future, made in register.alive()
+            if _home(future, made) == id(loop) and left(future, 0.0) and self._is_own(made)
+        }
+        makers = Counter(pending[key].calls[0][0].co_qualname for key in judge.reached(works_on, pending.keys()))
+        return tuple(
+            f"{count} future{'s' if count > 1 else ''} made in {maker}, which nobody will settle"
+            for maker, count in makers.items()
+        )
+
+    def look(self, loops: Iterable[asyncio.AbstractEventLoop], *, of: Owner | None = None) -> None:
+        """Look at what goes on in open loops though its owner has ended.
 
         Args:
             loops: Those that are open.
-            test: The test, to count what stays with fixtures; None where there is none.
+            of: Whose things alone are looked at; None for those of everyone who has ended.
         """
         open_loops = {id(loop): loop for loop in loops}
         for kind, rule in judge.THINGS.items():
-            register = self._things.registers.get(kind)
-            if register is None or not register.entries:
-                continue
-            ended = [(thing, made) for thing, made in register.alive() if made.owner is not None and made.owner.ended]
+            ended = [] if rule.survives else self._ended(kind, of)
             if not ended:
-                continue
-            if rule.survives:
-                self._survivors(kind, ended, test)
                 continue
             for key, loop in open_loops.items():
                 mine = [(thing, made) for thing, made in ended if _home(thing, made) == key]
                 found = self._found(kind, mine, loop, "its loop goes on", lambda it: not it.owner.ended)
                 self._candidates += self._not_adopted(kind, found)
+
+    def look_for_survivors(self, test: Owner | None, *, of: Owner | None = None) -> None:
+        """Look at what should have died with its owner; call it when nothing else of this plugin's holds any of it.
+
+        Args:
+            test: The test that has ended, to count what stays with fixtures; None where there is none.
+            of: As for `look`.
+        """
+        for kind, rule in judge.THINGS.items():
+            if rule.survives:
+                self._survivors(kind, self._ended(kind, of), test)
+
+    def _ended(self, kind: Kind, of: Owner | None) -> list[tuple[Any, Made]]:
+        register = self._things.registers.get(kind)
+        if register is None or not register.entries:
+            return []
+        return [
+            (thing, made)
+            for thing, made in register.alive()
+            if made.owner is not None and made.owner.ended and (of is None or made.owner is of)
+        ]
+
+    def look_before_wider_fixtures_end(self, test: Owner) -> None:
+        """Look at what a test leaves with wider fixtures, which may be about to clean up a pile at their end."""
+        for kind, rule in judge.THINGS.items():
+            register = self._things.registers.get(kind)
+            if register is None or not register.entries or not rule.survives:
+                continue
+            suspects = {
+                made.key: made
+                for thing, made in register.alive()
+                if made.owner is not None
+                and made.owner.of_test
+                and made.owner.nodeid == test.nodeid
+                and self._is_own(made)
+                and rule.left(thing, 0.0)
+            }
+            if suspects:
+                self._take_adopted(kind, suspects, test)
 
     def _found(
         self,
@@ -138,12 +205,15 @@ class Leftovers:
         now = loop.time()
         if rule.graced:
             things = self._graced(kind, things, loop, keeps)
+        if rule.dies and things and not self.strict:
+            passing = judge.reached([*self.passing(), *self.shown()], {id(thing) for thing, _ in things})
+            things = [(thing, made) for thing, made in things if id(thing) not in passing]
         left = [
             (thing, made, made.owner)
             for thing, made in things
             if made.owner is not None and not made.owner.interrupted and rule.left(thing, now)
         ]
-        self._things.registers[kind].forget({made.key for _, made, _ in left})
+        self._things.registers[kind].settle({made.key for _, made, _ in left})
         return [
             Candidate(kind, thing, made, owner, self._sketch(kind, thing, made, now), settled)
             for thing, made, owner in left
@@ -189,7 +259,7 @@ class Leftovers:
         register = self._things.registers[kind]
         owners = {key: owner for key, owner in served.items() if owner is not None and not owner.ended}
         register.give(owners)
-        register.forget(served.keys() - owners.keys())
+        register.settle(served.keys() - owners.keys())
         return served.keys()
 
     def _is_own(self, made: Made) -> bool:
@@ -208,37 +278,44 @@ class Leftovers:
     def _not_adopted(self, kind: Kind, found: list[Candidate]) -> list[Candidate]:
         """Those that no live fixture keeps; the others are the fixture's from now on."""
         left: list[Candidate] = []
+        owners: dict[int, Owner] = {}
         for candidate in found:
             fixture = self._holder(candidate, lambda it: not it.owner.ended)
             if fixture is None:
                 left.append(candidate)
             else:
-                self._things.registers[kind].append(candidate.made._replace(owner=fixture.owner))
+                owners[candidate.made.key] = fixture.owner
+        self._things.registers[kind].give(owners)
         return left
 
     # -- futures: a leak is what survives its test
 
     def _survivors(self, kind: Kind, ended: list[tuple[Any, Made]], test: Owner | None) -> None:
         """Look at pending futures whose owner has ended; most are signals of objects that are about to go with it."""
+        if not ended:
+            return
         left = judge.THINGS[kind].left
         suspects = {made.key: made for future, made in ended if left(future, 0.0)}
         ended.clear()
         idle = {key for key, made in suspects.items() if not self._is_own(made) or _interrupted(made)}
-        self._things.registers[kind].forget(idle)
+        self._things.registers[kind].settle(idle)
         for key in idle:
             del suspects[key]
         if not suspects:
             return
         self._take_adopted(kind, suspects, test)
-        for key in judge.reached(self.passing(), suspects.keys()) if not self.strict else ():
-            del suspects[key]
+        if not self.strict:
+            shown = judge.reached(self.shown(), suspects.keys())
+            self._things.registers[kind].settle(shown)  # a failure may be kept for long, and its frames with it
+            for key in {*shown, *judge.reached(self.passing(), suspects.keys())}:
+                del suspects[key]
         for generation in range(3):
             # The youngest first: a whole collection is dear, and needed only for what is a leak in all likelihood.
             suspects = {key: made for key, made in suspects.items() if made.ref() is not None}
             if not suspects:
                 return
             gc.collect(generation)
-        self._things.registers[kind].forget(suspects.keys())
+        self._things.registers[kind].settle(suspects.keys())
         self._candidates += self._told(kind, [made for made in suspects.values() if made.ref() is not None])
 
     def _take_adopted(self, kind: Kind, suspects: dict[int, Made], test: Owner | None) -> None:
@@ -260,7 +337,7 @@ class Leftovers:
             owners[key] = fixture.owner
         self._things.registers[kind].give(owners)
         for fixture_owner, pile in piled.items():
-            self._things.registers[kind].forget({made.key for made in pile})
+            self._things.registers[kind].settle({made.key for made in pile})
             self._candidates += self._told(kind, pile, names[fixture_owner])
 
     def _told(self, kind: Kind, left: list[Made], piled_up: Sequence[str] = ()) -> list[Candidate]:
@@ -287,8 +364,9 @@ class Leftovers:
 
     def _verdict(self, candidate: Candidate) -> Leak | None:
         ended = candidate.thing is not None and judge.THINGS[candidate.kind].over(candidate.thing)
-        if (candidate.adopter is not None or ended) and not self.strict:
-            return None  # it was stopped after all, or may yet be
+        may_end = candidate.undecided or (candidate.closer is not None and not candidate.closer.ended)
+        if (ended or may_end) and not self.strict:
+            return None
         return explain.describe_thing(
             candidate.kind,
             candidate.words,
@@ -307,12 +385,7 @@ def _home(thing: Any, made: Made) -> int:
 
 
 def _may_end_it(fixture: judge.LiveFixture) -> bool:
-    return fixture.can_clean_up()
-
-
-def _may_end_it_later(fixture: judge.LiveFixture) -> bool:
-    """Whether a fixture outlives the loops of tests and does something at its end."""
-    return fixture.owner.scope != "function" and fixture.can_clean_up()
+    return not fixture.owner.ended and fixture.can_clean_up()
 
 
 def _interrupted(made: Made) -> bool:

@@ -26,6 +26,7 @@ Kind = Literal[
     "thread",
     "executor",
     "open-loop",
+    "growth",
 ]
 """What a leak is."""
 
@@ -44,6 +45,19 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 
 CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
 """The name by which a leak is chosen."""
+
+COUNTED: dict[Kind, str] = {
+    "pending": "tasks",
+    "future": "futures",
+    "timer": "timers",
+    "generator": "async generators",
+    "transport": "transports",
+    "server": "servers",
+    "subprocess": "subprocesses",
+    "executor": "executors",
+    "open-loop": "loops",
+}
+"""What is counted around each test, by what it would be a leak of."""
 
 
 class TaskLeakError(AssertionError):
@@ -219,6 +233,7 @@ class Leak:
         nodeid: The test, or the test that was running when the fixture was set up.
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
+        holders: Who holds it, from a module on, where objects grow.
     """
 
     kind: Kind
@@ -237,6 +252,7 @@ class Leak:
     nodeid: str
     phase: str
     children: tuple[str, ...] = ()
+    holders: str = ""
 
     @property
     def line_to_change(self) -> Place | None:
@@ -303,4 +319,4 @@ def fold(leak: Leak, below: list[Leak]) -> Leak:
     words = [f"{child.coroutine}, {child.verdict}" for child in below[:_MOST_CHILDREN]]
     if len(below) > _MOST_CHILDREN:
         words.append(f"and {len(below) - _MOST_CHILDREN} more")
-    return dataclasses.replace(leak, children=tuple(words))
+    return dataclasses.replace(leak, children=(*leak.children, *words))

@@ -79,6 +79,10 @@ class Places:
         """The first line of a function: all that is known of a coroutine that nobody saw start."""
         return self.place((code, -1))._replace(line=code.co_firstlineno, column=None, end_column=None)
 
+    def line(self, filename: str, line: int) -> Place:
+        """A line of a file: all that is known of an object that nobody saw made."""
+        return Place(filename, line, "", None, None, self.own(filename), self._module(filename), line)
+
     def _module(self, filename: str) -> str:
         """The path without what changes from machine to machine."""
         if filename.startswith(self._root) and self.own(filename):

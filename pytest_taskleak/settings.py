@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fnmatch
 import functools
 import math
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import pytest
@@ -19,16 +23,20 @@ Mode = Literal["fail", "warn", "off"]
 MODES = get_args(Mode)
 GRACE = 0.1
 """Seconds that suspects are given to end, by default."""
+LEAST_REPEAT = 3
+"""Repetitions of which it can be told whether objects grow with them."""
+_REPEAT = f"give a whole number, {LEAST_REPEAT} or more, or 0 for not at all"
 
 DEFAULT_KINDS = tuple(KINDS)
 """What is looked for where nothing else is said."""
 
 MARKER = (
-    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, expect=(), reason=None): "
+    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, expect=(), repeat=None, reason=None): "
     "judge this test's leaked tasks otherwise: mode 'fail', 'warn' or 'off'; grace in seconds; strict and cancel "
-    "as bool; expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
+    "as bool; repeat runs it as many times and fails it where objects grow with each; "
+    "expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
 )
-_ARGUMENTS = ("mode", "grace", "strict", "cancel", "expect", "reason")
+_ARGUMENTS = ("mode", "grace", "strict", "cancel", "expect", "repeat", "reason")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class Settings:
         strict: Whether what cannot be decided is reported too.
         cancel: Whether what was reported is cancelled.
         expect: Names of tasks or coroutines that may be left; `*` and `?` match as in file names.
+        repeat: How often the test is repeated while objects are counted, 0 for not at all.
     """
 
     mode: Mode = "fail"
@@ -48,10 +57,24 @@ class Settings:
     strict: bool = False
     cancel: bool = False
     expect: tuple[str, ...] = ()
+    repeat: int = 0
 
     def expects(self, task: str, coroutine: str) -> bool:
         """Whether a task of that name or coroutine may be left."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.expect for name in (task, coroutine))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Growing:
+    """How the growth of a whole run is looked at.
+
+    Attributes:
+        plot: The file that it is drawn in.
+        limit: Objects per test beyond which the run fails.
+    """
+
+    plot: Path | None
+    limit: float | None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -88,6 +111,33 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="KINDS",
         help=f"what is looked for, by commas: all, or some of {', '.join(KINDS)} (default: {', '.join(DEFAULT_KINDS)})",
     )
+    group.addoption(
+        "--taskleak-repeat",
+        type=_times,
+        default=None,
+        metavar="N",
+        help="run each test N times, after warm-ups and reported once, and fail it where objects grow with each run",
+    )
+    group.addoption(
+        "--taskleak-growth",
+        action="store_true",
+        default=None,
+        help="count the objects after each test, and show at the end after which they stayed",
+    )
+    group.addoption(
+        "--taskleak-growth-plot",
+        type=_plot,
+        default=None,
+        metavar="FILE.svg",
+        help="draw these counts, too",
+    )
+    group.addoption(
+        "--taskleak-growth-limit",
+        type=_limit,
+        default=None,
+        metavar="N",
+        help="fail the run where objects grow by more than N per test",
+    )
     parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
     parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
     parser.addini("taskleak_strict", "report what cannot be decided too", type="bool", default=False)
@@ -95,6 +145,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "taskleak_kinds", f"what is looked for: all, or some of {', '.join(KINDS)}", type="args", default=None
     )
+    parser.addini("taskleak_repeat", "how often each test is repeated while objects are counted", type="int", default=0)
 
 
 class Options:
@@ -104,6 +155,8 @@ class Options:
         run: The settings where no marker says otherwise.
         judges: Whether any of the tests that were checked is judged.
         kinds: What is looked for, by the names of `model.KINDS`.
+        repeats: Whether any of them is repeated.
+        growing: How the growth of the whole run is looked at, None where it is not.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -117,16 +170,21 @@ class Options:
             "grace": config.getoption("--taskleak-grace"),
             "strict": config.getoption("--taskleak-strict"),
             "cancel": config.getoption("--taskleak-cancel"),
+            "repeat": config.getoption("--taskleak-repeat"),
         }
         ini = {
             "mode": _ini(config, "taskleak", "valid are fail, warn, off", _mode),
             "grace": _ini(config, "taskleak_grace", "give seconds, 0 or more", _grace),
             "strict": _ini(config, "taskleak_strict", "give true or false", lambda _where, value: bool(value)),
             "cancel": _ini(config, "taskleak_cancel", "give true or false", lambda _where, value: bool(value)),
+            "repeat": _ini(config, "taskleak_repeat", _REPEAT, _repeat),
         }
+        plot, limit = config.getoption("--taskleak-growth-plot"), config.getoption("--taskleak-growth-limit")
+        asked = config.getoption("--taskleak-growth") or plot is not None or limit is not None
+        self.growing = Growing(plot, limit) if asked else None
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
-        self.judges = False
+        self.judges = self.repeats = False
         self.run = dataclasses.replace(self._ini, **_given(self._line))
 
     @property
@@ -134,6 +192,7 @@ class Options:
         """A line for the head of the run."""
         words = [self.run.mode, f"grace {self.run.grace:g} s"] if self.run.mode != "off" else ["off"]
         words += [name for name in ("strict", "cancel") if getattr(self.run, name) and self.run.mode != "off"]
+        words += [f"repeat {self.run.repeat}"] if self.run.repeat and self.run.mode != "off" else []
         return f"taskleak: {', '.join(words)}"
 
     @property
@@ -163,8 +222,9 @@ class Options:
         Raises:
             pytest.UsageError: For the first wrong one.
         """
-        modes = [self.of(item).mode for item in items]
-        self.judges = any(mode != "off" for mode in modes)
+        judged = [settings for item in items if (settings := self.of(item)).mode != "off"]
+        self.judges = bool(judged)
+        self.repeats = any(settings.repeat for settings in judged)
 
 
 def _kinds_asked(config: pytest.Config) -> frozenset[str]:
@@ -203,6 +263,7 @@ def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
         "strict": functools.partial(_flag, name="strict"),
         "cancel": functools.partial(_flag, name="cancel"),
         "expect": _expect,
+        "repeat": _repeat,
     }
     return {name: readers[name](where, value) for name, value in given.items()}
 
@@ -256,6 +317,47 @@ def _seconds(text: str) -> float:
         return _grace("--taskleak-grace", float(text))
     except ValueError:
         raise pytest.UsageError(f"--taskleak-grace: {text!r} is not a number; give seconds, 0 or more") from None
+
+
+def _repeat(where: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or (value != 0 and value < LEAST_REPEAT):
+        raise pytest.UsageError(f"{where}: repeat={value!r} is not valid; {_REPEAT}")
+    return value
+
+
+def _times(text: str) -> int:
+    try:
+        return _repeat("--taskleak-repeat", int(text))
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-repeat: {text!r} is not a whole number; {_REPEAT}") from None
+
+
+def _limit(text: str) -> float:
+    valid = "give objects per test, 0 or more"
+    try:
+        limit = float(text)
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-growth-limit: {text!r} is not a number; {valid}") from None
+    if not (0 <= limit < math.inf):
+        raise pytest.UsageError(f"--taskleak-growth-limit: {text!r} is not valid; {valid}")
+    return limit
+
+
+def _plot(text: str) -> Path:
+    where = f"--taskleak-growth-plot: {text!r}"
+    path = Path(text).absolute()
+    if path.suffix != ".svg":
+        raise pytest.UsageError(f"{where} is not valid; give a name that ends in .svg")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(
+            f"{where} cannot be written ({error.strerror}); give a file in a folder that exists and is open to you"
+        ) from None
+    return path
 
 
 def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any], object]) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -210,3 +211,79 @@ print(originals == [asyncio.BaseEventLoop.create_task, asyncio.Runner.close, thr
 def test_a_script_without_pytest_can_use_it_side_by_side_and_everything_is_restored():
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.splitlines() == ["['one']", "['two']", "destroyed", "True"]
+
+
+KEPT = []
+
+
+@pytest.fixture
+def nothing_kept():
+    """What a test puts into KEPT is let go of; no variable of the test's own leads to it."""
+    yield
+    KEPT.clear()
+
+
+async def test_futures_that_outlive_the_block_are_found(nothing_kept):
+    with pytest.raises(TaskLeakError, match=r"3 futures outlived .*held by `test_asserting.KEPT`") as caught:
+        async with assert_no_leaks():
+            KEPT.extend([asyncio.get_running_loop().create_future() for _ in range(3)])
+    assert {leak.kind for leak in caught.value.leaks} == {"future"}
+    assert "create_future()" in str(caught.traceback[-1].statement)
+
+
+async def test_futures_of_the_blocks_own_variables_die_with_them(nothing_kept):
+    loop = asyncio.get_running_loop()
+    async with assert_no_leaks():
+        answer = loop.create_future()
+        answers = {n: loop.create_future() for n in range(3)}
+    assert not answer.done()
+    assert len(answers) == 3
+
+
+async def test_a_timer_that_outlives_the_block_is_found():
+    with pytest.raises(TaskLeakError, match="timer for print, fires in"):
+        async with assert_no_leaks():
+            timer = asyncio.get_running_loop().call_later(3600, print)
+    timer.cancel()
+    async with assert_no_leaks():
+        asyncio.get_running_loop().call_later(3600, print).cancel()
+    async with assert_no_leaks(expect="print"):
+        timer = asyncio.get_running_loop().call_later(3600, print)
+    timer.cancel()
+
+
+async def test_an_async_generator_that_outlives_the_block_is_found(nothing_kept):
+    async def numbers():
+        yield 1
+        yield 2
+
+    with pytest.raises(TaskLeakError, match=r"async generator .*numbers, left suspended"):
+        async with assert_no_leaks():
+            KEPT.append(numbers())
+            await anext(KEPT[0])
+    await KEPT[0].aclose()
+
+
+def test_blocks_find_everything_without_pytest(tmp_path):
+    program = tmp_path / "program.py"
+    source = """
+        import asyncio
+        from pytest_taskleak import TaskLeakError, assert_no_leaks
+
+        KEPT = []
+
+        async def main():
+            plain = asyncio.BaseEventLoop.create_future
+            try:
+                async with assert_no_leaks():
+                    KEPT.append(asyncio.get_running_loop().create_future())
+                    timer = asyncio.get_running_loop().call_later(3600, print)
+            except TaskLeakError as error:
+                print(*sorted(leak.kind for leak in error.leaks))
+            print(asyncio.BaseEventLoop.create_future.__qualname__, hasattr(plain, "__wrapped__"))
+
+        asyncio.run(main())
+    """
+    program.write_text(textwrap.dedent(source), encoding="utf-8")
+    result = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.splitlines() == ["future timer", "BaseEventLoop.create_future False"]

@@ -21,7 +21,10 @@ RANKS = {
     "session": 7,
     "asserting": 6,
     "detector": 5,
+    "growth": 6,
     "leftovers": 4,
+    "sweep": 4,
+    "attempt": 4,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,
@@ -31,13 +34,14 @@ RANKS = {
     "judge": 2,
     "watch": 2,
     "report": 2,
+    "callbacks": 1,
     "descriptors": 1,
     "places": 1,
     "model": 0,
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
-IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures"}
+IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures", "attempt", "growth"}
 
 
 def sources(package):

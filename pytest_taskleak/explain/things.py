@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from pytest_taskleak.callbacks import callbacks_of
 from pytest_taskleak.explain.holders import held_by
 from pytest_taskleak.explain.transports import TOLD
 from pytest_taskleak.model import Leak, Owner
@@ -79,8 +80,6 @@ def _future(future: Any, calls: Sequence[Call], _now: float, places: Places) -> 
 
 
 def _timer(timer: Any, _calls: Sequence[Call], now: float, _places: Places) -> Sketch:
-    from pytest_taskleak.judge.things import callbacks_of  # noqa: PLC0415 - the room below, needed here only
-
     name = next((name for piece in callbacks_of(timer) if (name := getattr(piece, "__qualname__", ""))), "a callback")
     return Sketch(name, f"fires in +{max(0.0, timer.when() - now):.0f} s", "", HINTS["timer"])
 

@@ -69,7 +69,8 @@ def _works_on(frames: Iterable[FrameType]) -> list[object]:
         found += (
             value
             for value in list(frame.f_locals.values())
-            if isinstance(value, (asyncio.Event, asyncio.Queue))  # a stop event, handed to a function
+            # a stop event, handed to a function; a promise that it is to keep
+            if isinstance(value, (asyncio.Event, asyncio.Queue, asyncio.Future)) and not isinstance(value, asyncio.Task)
         )
     return [thing for thing in found if thing is not None]
 
@@ -99,6 +100,7 @@ class Found:
         stop_tried: Its owner tried to stop it when the loop was closed already.
         piled_up: The tests that each left one with the same fixture; empty where it is no pile.
         keeper: The fixture that keeps it, "" for none.
+        promises: The futures that it leaves unsettled, in words.
         grace: Seconds that the loop was given.
     """
 
@@ -109,6 +111,7 @@ class Found:
     stop_tried: bool = False
     piled_up: tuple[str, ...] = ()
     keeper: str = ""
+    promises: tuple[str, ...] = ()
     grace: float = 0.0
 
 
@@ -139,7 +142,8 @@ def describe(  # noqa: PLR0913, PLR0917 - a leak is told from six sides, and eac
         settled += "; closing the loop cancelled it"
     if found.stop_tried:
         settled += ", and only then did its owner try to stop it"
-    return _leak("pending", task, origin, owner, places, words, (verdict, detail, hint, settled))
+    leak = _leak("pending", task, origin, owner, places, words, (verdict, detail, hint, settled))
+    return dataclasses.replace(leak, children=found.promises)
 
 
 def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException | None, places: Places) -> Leak:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
-import gc
-import types
 import weakref
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from pytest_taskleak.callbacks import callbacks_of, pieces
 from pytest_taskleak.judge.transports import (
     server_is_left,
     subprocess_is_left,
@@ -18,7 +16,8 @@ from pytest_taskleak.judge.transports import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import types
+    from collections.abc import Callable
 
     from pytest_taskleak.model import Kind
 
@@ -62,46 +61,6 @@ def generator_is_left(generator: types.AsyncGeneratorType[Any, Any]) -> bool:
     return generator.ag_frame is not None and not generator.ag_running
 
 
-def callbacks_of(handle: asyncio.Handle) -> tuple[object, ...]:
-    """What a handle calls, and with what. uvloop's handles have no attribute for it, and are asked by reference."""
-    callback: object = getattr(handle, "_callback", None)
-    if callback is not None:
-        return callback, *cast("tuple[object, ...]", getattr(handle, "_args", None) or ())
-    found: list[object] = []
-    for thing in gc.get_referents(handle):
-        if isinstance(thing, tuple):
-            found += cast("tuple[object, ...]", thing)
-        elif not isinstance(thing, (asyncio.AbstractEventLoop, type)) and type(thing).__name__ != "Context":
-            found.append(thing)
-    return tuple(found)
-
-
-def pieces(*things: object) -> Iterator[object]:
-    """The parts that a callback is made of: a bound object, a partial's arguments, what a function closes over."""
-    todo = list(things)
-    for thing in todo:  # grows
-        if thing is None or len(todo) > _MOST_PIECES:
-            continue
-        yield thing
-        if isinstance(thing, functools.partial):
-            partial = cast("functools.partial[object]", thing)
-            todo += [partial.func, *partial.args, *partial.keywords.values()]
-        elif isinstance(thing, types.FunctionType):
-            todo += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
-        elif isinstance(thing, (types.MethodType, types.BuiltinMethodType)):
-            todo += [thing.__self__, getattr(thing, "__func__", None)]
-
-
-_MOST_PIECES = 100
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
-
-
 def known_by(kind: Kind, thing: Any) -> list[object]:
     """The objects by which a fixture may hold a thing: itself, and for a timer what it will call."""
     if kind == "timer":
@@ -119,6 +78,7 @@ class ThingRule:
         at_runner: Whether one is judged where a Runner closes its loop.
         at_close: Whether also where the loop is closed by hand.
         in_call: Whether also inside the call phase, where the test's own frames may still hold it.
+        dies: Whether one ends by itself with whatever holds it, so that what is about to go with its test is none.
         survives: Whether only one that is still alive when its test is over counts.
         graced: Whether one is given the time of its loop: its end may be under way.
     """
@@ -128,6 +88,7 @@ class ThingRule:
     at_runner: bool = True
     at_close: bool = False
     in_call: bool = True
+    dies: bool = False
     survives: bool = False
     graced: bool = False
 
@@ -141,10 +102,10 @@ def _never(_thing: Any) -> bool:
 
 
 THINGS: dict[Kind, ThingRule] = {
-    "future": ThingRule(lambda future, _now: future_is_left(future), _never, at_runner=False, survives=True),
+    "future": ThingRule(lambda future, _now: future_is_left(future), _never, at_runner=False, dies=True, survives=True),
     "timer": ThingRule(timer_is_left, lambda timer: timer.cancelled()),
     # Closing the loop closes them, so that nothing can be told from them afterwards.
-    "generator": ThingRule(lambda generator, _now: generator_is_left(generator), _never, in_call=False),
+    "generator": ThingRule(lambda generator, _now: generator_is_left(generator), _never, in_call=False, dies=True),
     # They hold a descriptor, or a process, whoever closes the loop: so by hand is no excuse.
     "transport": ThingRule(
         transport_is_left, lambda transport: not transport_is_left(transport), at_close=True, graced=True

@@ -8,8 +8,10 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_taskleak.report import growing
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_taskleak.model import Leak, Place
 
@@ -59,6 +61,7 @@ _NOUNS = {
     "thread": ("thread", "threads"),
     "executor": ("executor", "executors"),
     "open-loop": ("open loop", "open loops"),
+    "growth": ("growing type", "growing types"),
 }
 """What one is called, and many; by kind."""
 
@@ -98,6 +101,8 @@ def headline(leaks: Sequence[Leak]) -> str:
     """One line: how much outlived whom, and the first of it."""
     groups = grouped(leaks)
     leak = groups[0][0]
+    if leak.kind == "growth":
+        return growing.headline([leak for leak, _ in groups], owner_label(leak))
     things = _things(leaks)
     owners = list(dict.fromkeys(owner_label(leak) for leak in leaks))
     causes = f" from {len(groups)} causes" if len(groups) > 1 else ""
@@ -109,16 +114,21 @@ def one_line(leak: Leak, count: int, root: str) -> str:
     """A leak for `-q`: the line to change, what, and why."""
     place = leak.line_to_change
     where = f"{_path(place, root)}:{place.line}: " if place else ""
+    if leak.kind == "growth":
+        return f"{where}{growing.headline([leak], owner_label(leak))}"
     return f"{where}{task_label(leak)}{_times(count)} outlived {owner_label(leak)}, {leak.verdict}"
 
 
-def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
+def details(
+    leaks: Sequence[Leak], *, verbosity: int, root: str, counts: Mapping[str, tuple[int, int]] | None = None
+) -> str:
     """The leaks of one owner.
 
     Args:
         leaks: At least one.
         verbosity: Below 0 a line a cause; 0 what is needed to mend it; above, every frame.
         root: The folder that paths are shown relative to.
+        counts: How much went on before the test and after it; shown where every frame is.
     """
     by_owner: dict[str, list[Leak]] = {}
     for leak in leaks:
@@ -134,7 +144,12 @@ def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
     )
     causes = _count(len({leak.fingerprint for leak in leaks}), "cause")
     heading = [f"{_things(leaks)} from {causes}"] if numbered else []
-    return "\n\n".join([*heading, *parts])
+    around = [f"around the test: {_counts(counts)}"] if counts and verbosity > 0 else []
+    return "\n\n".join([*heading, *parts, *around])
+
+
+def _counts(counts: Mapping[str, tuple[int, int]]) -> str:
+    return ", ".join(f"{name} {before}→{after}" for name, (before, after) in counts.items())
 
 
 def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[str]:
@@ -156,6 +171,8 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
 
 def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     """What is needed to mend it in the first lines: who, what, where it waits, how; then where it came from."""
+    if leak.kind == "growth":
+        return "\n".join(_grown(leak, number, root))
     whose = "in a library" if leak.in_library else "in your own code"
     things = _things([leak] * count)
     lines = _wrapped(f"{number}{things} outlived {owner_label(leak)}{_since(leak)}, {whose}")
@@ -166,7 +183,7 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     if leak.created and verbosity <= 0 and not any(place.own for place in leak.created):
         lines.append(f"created by {leak.created[0].module}, at no line of your own code")
     elif leak.created:
-        lines.append("created at")
+        lines.append("first asked at" if leak.kind == "generator" else "created at")
         creators = _creators(leak, verbosity)
         lines += _frames(creators[:1], root)
         lines += [f"    from {_path(place, root)}:{place.line} in {place.function}" for place in creators[1:]]
@@ -180,6 +197,21 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     lines += [f"    with it: {child}" for child in leak.children]
     lines += _wrapped(f"then: {leak.settled}")
     return "\n".join(lines)
+
+
+def _grown(leak: Leak, number: str, root: str) -> list[str]:
+    """What grows, who holds it, how to mend it; then where an instance was made, or its class."""
+    lines = _wrapped(f"{number}{growing.headline([leak], owner_label(leak))}")
+    for fact in growing.facts(leak):
+        lines += _wrapped(fact)
+    lines += _wrapped(f"fix: {leak.hint}")
+    for words, places in (("one was created at", leak.created), ("its class is defined at", _places(leak))):
+        lines += [words, *_frames(places, root)] if places else []
+    return lines
+
+
+def _places(leak: Leak) -> list[Place]:
+    return [place for _, place in leak.ancestors if place is not None and not leak.created]
 
 
 def _since(leak: Leak) -> str:
@@ -211,7 +243,8 @@ def _stand(waits: Sequence[Place], verbosity: int) -> list[Place]:
 def _frames(places: Iterable[Place], root: str) -> list[str]:
     lines: list[str] = []
     for place in places:
-        lines.append(f"{_path(place, root)}:{place.line}: in {place.function}")
+        function = f" in {place.function}" if place.function else ""
+        lines.append(f"{_path(place, root)}:{place.line}:{function}")
         source = linecache.getline(place.path, place.line).rstrip()
         if not source.strip():
             continue
@@ -237,8 +270,8 @@ def _path(place: Place, root: str) -> str:
 
 def _things(leaks: Sequence[Leak], adjective: str = "") -> str:
     """How many there are, by what they are: "1 task and 50 pending futures"."""
-    counts = Counter(_NOUNS[leak.kind] for leak in leaks)
-    words = [f"{number} {adjective}{one if number == 1 else many}" for (one, many), number in counts.items()]
+    counts = Counter((adjective if leak.kind != "growth" else "", *_NOUNS[leak.kind]) for leak in leaks)
+    words = [f"{number} {how}{one if number == 1 else many}" for (how, one, many), number in counts.items()]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

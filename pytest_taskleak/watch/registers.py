@@ -6,11 +6,11 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pytest_taskleak.model import Call, Owner
 
-_SPARE = 256
+SPARE = 256
 """Entries that may be kept of what is gone: looking for them at every creation would cost more than they weigh."""
 
 
@@ -20,7 +20,7 @@ class Made(NamedTuple):
     Attributes:
         ref: Gives the thing, None when it is gone; a weak reference, or as weak as one can be.
         key: Its `id`, to know it by when it is being finalized and weak references to it are cleared already.
-        owner: On whose behalf it was made, None where unknown.
+        owner: On whose behalf it was made, None where unknown, or where it was judged.
         phase: The phase that pytest was in, "" outside of a test.
         calls: The creating frames, the innermost first.
         home: The `id` of its loop, 0 where the thing itself tells.
@@ -58,7 +58,7 @@ class Register:
         """
         self.entries: list[tuple[Any, ...]] = []
         self.append = self.entries.append
-        self.limit = _SPARE
+        self.limit = SPARE
         self._over = over
         self._tidying = threading.Lock()
 
@@ -81,12 +81,16 @@ class Register:
     def tidy(self) -> None:
         """Let go of what has ended."""
         self._rewrite(lambda entry: entry)
-        self.limit = 2 * len(self.entries) + _SPARE
+        self.limit = 2 * len(self.entries) + SPARE
 
-    def forget(self, keys: Collection[int]) -> None:
-        """Let go of these, too: they were judged."""
+    def settle(self, keys: Collection[int]) -> None:
+        """These were judged: nobody owns them any more, though they are counted while they go on."""
         if keys:
-            self._rewrite(lambda entry: None if entry[1] in keys else entry)
+            self._rewrite(lambda entry: (*entry[:2], None, *entry[3:]) if entry[1] in keys else entry)
+
+    def replace(self, key: int, made: Made) -> None:
+        """Put what a thing goes on as in its place."""
+        self._rewrite(lambda entry: made if entry[1] == key else entry)
 
     def give(self, owners: Mapping[int, Owner]) -> None:
         """Make others the owners of these."""
@@ -95,15 +99,14 @@ class Register:
                 lambda entry: (*entry[:2], owners[entry[1]], *entry[3:]) if entry[1] in owners else entry,
             )
 
-    def _rewrite(self, change: Callable[[tuple[Any, ...]], tuple[Any, ...] | None]) -> None:
+    def _rewrite(self, change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> None:
         if not self._tidying.acquire(blocking=False):
             return  # another thread is at it
         try:
             present = list(self.entries)
-            kept: Iterable[tuple[Any, ...] | None] = [
+            # What others append meanwhile comes behind what was read, and stays.
+            self.entries[: len(present)] = [
                 change(entry) for entry in present if (thing := entry[0]()) is not None and not self._over(thing)
             ]
-            # What others append meanwhile comes behind what was read, and stays.
-            self.entries[: len(present)] = [entry for entry in kept if entry is not None]
         finally:
             self._tidying.release()

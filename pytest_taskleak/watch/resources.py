@@ -118,6 +118,9 @@ class Resources:
                     self._upgrade(plain, opened, args[1] if len(args) > 1 else kwargs["protocol"])
                     return opened
                 thing, protocol = (opened, None) if kind == "server" else opened
+                seen = self._registers[kind].find(thing)
+                if seen is not None and seen.ref() is thing:
+                    return opened  # one way of connecting leads through another
                 if (ref := _reference(thing, protocol)) is not None:
                     self._record(kind, thing, ref, _frame(1), note=_note(original.__name__, args, kwargs))
             except Exception as error:  # noqa: BLE001 - as above
@@ -151,8 +154,7 @@ class Resources:
         made, ref = register.find(plain), _reference(thing, protocol)
         if made is None or ref is None:
             return  # an accepted connection is its server's
-        register.forget({made.key})
-        register.append(made._replace(ref=ref, key=id(thing)))
+        register.replace(made.key, made._replace(ref=ref, key=id(thing)))
 
 
 def is_closing(transport: Any) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.model import CHOSEN_BY
+from pytest_taskleak.model import CHOSEN_BY, COUNTED
 from pytest_taskleak.watch.calls import capture
-from pytest_taskleak.watch.registers import Made, Register
+from pytest_taskleak.watch.registers import SPARE, Made, Register
 from pytest_taskleak.watch.resources import Resources, has_exited, has_stopped, is_closing
 
 if TYPE_CHECKING:
@@ -71,14 +72,35 @@ class Things:
         self._listener = listener
         self._resources = Resources(self.registers, busy, owner, own=own, listener=listener)
 
-    def __len__(self) -> int:
-        """How many are kept, what has ended meanwhile among them."""
-        return sum(len(register.entries) for register in self.registers.values())
+    def __bool__(self) -> bool:
+        """Whether anything was made that may go on."""
+        for register in self.registers.values():  # noqa: SIM110 - asked at every test, and a generator would cost more
+            if register.entries:
+                return True
+        return False
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def counts(self) -> dict[str, int]:
+        """How many go on, by the names of `model.COUNTED`."""
+        return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
+
+    def start(self) -> None:
+        """Begin to follow the collector; harmless when repeated."""
+        if self.registers and self._collected not in gc.callbacks:
+            gc.callbacks.append(self._collected)
+
+    def stop(self) -> None:
+        """Forget everything; harmless when repeated."""
+        if self._collected in gc.callbacks:
+            gc.callbacks.remove(self._collected)
         for register in self.registers.values():
             register.entries.clear()
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        """Let go of what has ended where the collector was at work anyway: after a burst nothing else might."""
+        if phase == "stop" and info["generation"]:
+            for register in self.registers.values():
+                if len(register.entries) > SPARE:
+                    register.tidy()
 
     def wrappers(self, cls: type) -> Iterator[tuple[str, Make]]:
         """What is to be wrapped on a class of loops: names, and what makes the wrapper."""

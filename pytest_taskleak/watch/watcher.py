@@ -97,6 +97,7 @@ class Watcher:
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
         if not self._patches:
+            self.things.start()
             self._patch(threading.Thread, start=self._thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
             self._patch(
@@ -129,7 +130,7 @@ class Watcher:
             self._patches.pop().undo()
         self._patched.clear()
         self._loops.clear()
-        self.things.clear()
+        self.things.stop()
         self.current = None
 
     def enter(self, owner: Owner | None, phase: str) -> contextvars.Token[Owner | None]:

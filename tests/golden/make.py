@@ -59,6 +59,7 @@ def report(case: Path, folder: Path, *options: str) -> str:
     for pattern, word in (
         (r"in \d+\.\d+s", "in …s"),
         (r"waits for fd \d+", "waits for fd …"),
+        (r"fires in \+[\d.]+ s", "fires in +… s"),
         (r"sleeps until \+[\d.]+ s", "sleeps until +… s"),
     ):
         text = re.sub(pattern, word, text)

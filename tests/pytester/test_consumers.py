@@ -596,11 +596,12 @@ def test_a_rerun_for_another_reason_may_pass_and_a_leak_in_it_fails(project):
     project.write(
         source="""
         attempts = []
+        kept = []
 
         async def test_leaks():
             attempts.append(1)
             assert len(attempts) == 2
-            asyncio.create_task(forever(), name="poller")
+            kept.append(asyncio.create_task(forever(), name="poller"))
         """
     )
     result = project.run("--reruns", "1", "-v")

@@ -394,9 +394,10 @@ def test_the_typed_table_of_pyproject(leaky, table, header):
         ([], "taskleak: fail, grace 0.1 s"),
         (["--taskleak=warn", "--taskleak-grace=2.5"], "taskleak: warn, grace 2.5 s"),
         (["--taskleak-strict", "--taskleak-cancel"], "taskleak: fail, grace 0.1 s, strict, cancel"),
-        (["--taskleak=off", "--taskleak-strict"], "taskleak: off"),
+        (["--taskleak-repeat=3"], "taskleak: fail, grace 0.1 s, repeat 3"),
+        (["--taskleak=off", "--taskleak-strict", "--taskleak-repeat=3"], "taskleak: off"),
     ],
-    ids=["nothing", "mode-and-grace", "flags", "off"],
+    ids=["nothing", "mode-and-grace", "flags", "repeat", "off"],
 )
 def test_the_head_of_the_run_tells_what_holds(project, args, header):
     project.write(source="def test_it(): pass")
@@ -526,6 +527,7 @@ def test_an_expected_task_of_a_wide_loop_is_not_reported_later(project):
 
 
 NUMBERS = "give seconds, 0 or more"
+TIMES = "give a whole number, 3 or more, or 0 for not at all"
 
 
 @pytest.mark.parametrize(
@@ -539,6 +541,10 @@ NUMBERS = "give seconds, 0 or more"
         ("--taskleak-grace=nan", f"--taskleak-grace: grace nan is not valid; {NUMBERS}"),
         ("--taskleak-grace=inf", f"--taskleak-grace: grace inf is not valid; {NUMBERS}"),
         ("--taskleak-graze=1", "unrecognized arguments: --taskleak-graze=1"),
+        ("--taskleak-repeat=often", f"--taskleak-repeat: 'often' is not a whole number; {TIMES}"),
+        ("--taskleak-repeat=2.5", f"--taskleak-repeat: '2.5' is not a whole number; {TIMES}"),
+        ("--taskleak-repeat=2", f"--taskleak-repeat: repeat=2 is not valid; {TIMES}"),
+        ("--taskleak-repeat=-3", f"--taskleak-repeat: repeat=-3 is not valid; {TIMES}"),
         ("--taskleak-strict=yes", "argument --taskleak-strict: ignored explicit argument 'yes'"),
     ],
 )
@@ -561,6 +567,8 @@ def test_a_wrong_option_is_a_usage_error(leaky, arg, message):
         ("taskleak_grace = -1", [f"ini value `taskleak_grace`: grace -1.0 is not valid; {NUMBERS}"]),
         ("taskleak_grace = nan", [f"ini value `taskleak_grace`: grace nan is not valid; {NUMBERS}"]),
         ("taskleak_strict = perhaps", ["`taskleak_strict`", "'perhaps'", "true or false"]),
+        ("taskleak_repeat = often", ["`taskleak_repeat`", "'often'", TIMES]),
+        ("taskleak_repeat = 1", [f"ini value `taskleak_repeat`: repeat=1 is not valid; {TIMES}"]),
         ("taskleak_cancel = perhaps", ["`taskleak_cancel`", "'perhaps'", "true or false"]),
         ("strict = true\ntaskleak_graze = 1", ["Unknown config option: taskleak_graze"]),
     ],
@@ -599,7 +607,7 @@ def test_a_wrong_value_of_the_typed_table_is_a_usage_error(leaky, line, name, gi
     assert "Traceback" not in result.stderr.str()
 
 
-VALID = "valid are mode, grace, strict, cancel, expect, reason"
+VALID = "valid are mode, grace, strict, cancel, expect, repeat, reason"
 MODES = "valid are fail, warn, off"
 
 WRONG_MARKERS = [
@@ -620,6 +628,11 @@ WRONG_MARKERS = [
     ("(grace=float('nan'))", f"grace nan is not valid; {NUMBERS}"),
     ("(strict=1)", "strict=1 is not valid; give True or False"),
     ("(strict='yes')", "strict='yes' is not valid; give True or False"),
+    ("(repeat=2)", f"repeat=2 is not valid; {TIMES}"),
+    ("(repeat=-1)", f"repeat=-1 is not valid; {TIMES}"),
+    ("(repeat=5.0)", f"repeat=5.0 is not valid; {TIMES}"),
+    ("(repeat='5')", f"repeat='5' is not valid; {TIMES}"),
+    ("(repeat=True)", f"repeat=True is not valid; {TIMES}"),
     ("(cancel='no')", "cancel='no' is not valid; give True or False"),
     ("(expect='poller')", "expect='poller' needs a reason=... that says why it may stay"),
     ("(expect=['a', 'b'])", "expect=['a', 'b'] needs a reason=... that says why it may stay"),

@@ -555,7 +555,8 @@ async def test_a_result_that_is_kept_does_not_keep_its_message(ticks):
         body = await result
         await ticks()
         assert body() is None
-        assert sys.getrefcount(result) == 2
+        alone = asyncio.get_running_loop().create_future()
+        assert sys.getrefcount(result) == sys.getrefcount(alone)  # how many one name makes differs by version
 
 
 async def test_callers_that_give_up_on_a_stuck_chat_do_not_fill_the_queue(script, ticks):
