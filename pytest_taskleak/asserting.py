@@ -6,6 +6,7 @@ import asyncio
 import fnmatch
 import logging
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ from pytest_taskleak import explain, judge, report
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.model import KINDS, Leak, Owner
 from pytest_taskleak.places import Places
+from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.watch import Watcher, origin_of
 
 if TYPE_CHECKING:
@@ -35,11 +37,17 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
 
     Raises:
         TaskLeakError: With the line that made the task as the end of its traceback, and `leaks` in words.
-        ValueError: For a grace that is no time.
+        ValueError: For a grace, or a limit, that is no time.
     """
 
     def __init__(
-        self, *, grace: float = 0.1, strict: bool = False, cancel: bool = False, expect: Sequence[str] = ()
+        self,
+        *,
+        grace: float = 0.1,
+        strict: bool = False,
+        cancel: bool = False,
+        blocked: float = 0.0,
+        expect: Sequence[str] = (),
     ) -> None:
         """Make a block's judge.
 
@@ -47,11 +55,17 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             grace: Seconds that suspects are given to end; without suspects nothing waits.
             strict: Report tasks that were cancelled and not awaited too, and what the block's variables hold.
             cancel: Cancel what is reported, and let it end.
-            expect: Names of tasks, coroutines or callbacks that may be left; `*` and `?` match.
+            blocked: Seconds that one step of a task of the block may keep the loop from turning; 0 for no limit. A
+                thread looks on meanwhile.
+            expect: Names of tasks, coroutines or callbacks that may be left, or may block; `*` and `?` match.
         """
         if not 0 <= grace < float("inf"):
             raise ValueError(f"grace={grace!r} is not valid; give seconds, 0 or more")
+        if not 0 <= blocked < float("inf"):
+            raise ValueError(f"blocked={blocked!r} is not valid; give seconds, 0 for off")
         self._grace = grace
+        self._blocked = blocked
+        self._stalls: Stalls | None = None
         self._strict = strict
         self._cancel = cancel
         self._expect = (expect,) if isinstance(expect, str) else tuple(expect)
@@ -75,17 +89,22 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         self._before = self._watcher.lend(self._task, self._block)
         self._block.outer = self._before
         self._block.nodeid = self._before.nodeid if self._before is not None else ""
+        if self._blocked:
+            self._stalls = Stalls(self._watcher, self._places, self._watcher.listener.failed)
+            self._stalls.monitor.watch(self._blocked)
+            self._stalls.monitor.follow(asyncio.get_running_loop(), threading.get_ident())
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """End: what the block started must be over."""
+        stalled = self._stalled()
         self._watcher.lend(self._task, self._before)
         self._block.ended = True
         try:
             if error is not None and not isinstance(error, Exception):
                 return
-            leaks = await self._judge()
+            leaks = [*await self._judge(), *stalled]
             frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the block's
             leaks += self._left_besides_tasks(frame)
         finally:
@@ -138,6 +157,15 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         leftovers.look([asyncio.get_running_loop()], of=self._block)
         leftovers.look_for_survivors(None, of=self._block)
         return [leak for _, leak in leftovers.verdicts() if not self._is_expected(leak.task, leak.coroutine)]
+
+    def _stalled(self) -> list[Leak]:
+        """What blocked the loop in the block; what is told here is told once."""
+        if self._stalls is None:
+            return []
+        stalled = self._stalls.of_block(self._block)
+        self._stalls.stop()
+        self._block.blamed = bool(stalled)
+        return [leak for leak in stalled if not self._is_expected(leak.task, leak.coroutine)]
 
     def _is_mine(self, task: asyncio.Task[Any]) -> bool:
         origin = self._watcher.origin(task)

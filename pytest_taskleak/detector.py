@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
@@ -40,6 +41,7 @@ class Detector:
     Attributes:
         watcher: The recorder; whoever runs tests tells it who is busy.
         adoptions: What stays with fixtures.
+        stalls: Blocked loops.
         fixtures: The fixtures that are set up, by any key.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
@@ -61,6 +63,7 @@ class Detector:
         """Make a detector that wraps nothing yet."""
         self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own, kinds=kinds)
         self.adoptions = judge.Adoptions()
+        self.stalls = Stalls(self.watcher, places, self.failed)
         self.fixtures: dict[object, judge.LiveFixture] = {}
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
         self.leftovers.owner_of = self._owner if "tasks" in kinds else None
@@ -87,6 +90,7 @@ class Detector:
 
     def stop(self) -> None:
         """Restore everything; harmless when repeated."""
+        self.stalls.stop()
         self.watcher.stop()
         self._suspects.clear()
         self.fixtures.clear()
@@ -224,7 +228,8 @@ class Detector:
         for owner, _ in verdicts:
             if owner is not None:
                 owner.blamed = True
-        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds]
+        asked_for = [Verdict(owner, leak) for owner, leak in self.stalls.leaks()]
+        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds] + asked_for
 
     def _of_tasks(self) -> list[Verdict]:
         with self._lock:

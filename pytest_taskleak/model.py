@@ -27,6 +27,7 @@ Kind = Literal[
     "executor",
     "open-loop",
     "growth",
+    "blocked-loop",
 ]
 """What a leak is."""
 
@@ -61,9 +62,9 @@ COUNTED: dict[Kind, str] = {
 
 
 class TaskLeakError(AssertionError):
-    """Work outlived the test, fixture or block that started it.
+    """Work outlived the test, fixture or block that started it, or blocked its loop.
 
-    Its traceback ends at the line that made the first leaked task.
+    Its traceback ends at the line that made the first leaked task, or that blocked.
 
     Attributes:
         leaks: What was found, in words.
@@ -188,6 +189,33 @@ class Origin:
 _LONGEST_CHAIN = 8
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stall:
+    """A callback, or one step of a task, that kept its loop from turning; it refers to nothing of the user's.
+
+    Attributes:
+        seconds: How long it was seen to run; it may have run a little longer.
+        threshold: Seconds that a step may take.
+        owner: On whose behalf it ran, None where unknown.
+        phase: The phase that pytest was in, "" outside of a test.
+        task: The task's name, "" for a plain callback.
+        runs: Qualified name of the task's coroutine, or of the callback.
+        is_task: Whether it was a step of a task.
+        calls: Where it was most of the time, the innermost call first.
+        origin: What was recorded of the task, None for a callback or where nobody saw.
+    """
+
+    seconds: float
+    threshold: float
+    owner: Owner | None
+    phase: str
+    task: str
+    runs: str
+    is_task: bool
+    calls: tuple[Call, ...]
+    origin: Origin | None
+
+
 class Place(NamedTuple):
     """A line of code that a person can open.
 
@@ -214,7 +242,7 @@ class Place(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leak:
-    """One piece of work that outlived its owner, in words: it refers to nothing of the user's.
+    """One piece of work that outlived its owner, or blocked its loop, in words: it refers to nothing of the user's.
 
     Attributes:
         kind: What was found.
@@ -259,8 +287,11 @@ class Leak:
         """The line that made the task: the innermost one that is the project's own.
 
         Where no such line made it (a callback of the loop did, or nobody saw), the line of the project's own at
-        which it waits; else whatever is known.
+        which it waits; else whatever is known. Where a loop was blocked, it is the line that did.
         """
+        if self.kind == "blocked-loop":
+            stack = self.waits[::-1]
+            return next((place for place in stack if place.own), stack[0] if stack else None)
         places = (*self.created, *self.waits)
         return next((place for place in places if place.own), places[0] if places else None)
 

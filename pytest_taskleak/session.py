@@ -148,6 +148,7 @@ class Run:
         self._detector.judge_by(settings.grace, strict=settings.strict)
         self._detector.leftovers.passing = functools.partial(fixtures.passing, item)
         self._detector.test = owner
+        self._detector.stalls.elsewhere = self._options.run.blocked
 
     def enter(self, item: pytest.Item, phase: Phase) -> None:
         """A phase of the test begins; reports that can no longer change go out."""
@@ -166,6 +167,8 @@ class Run:
     def _watch(self, attempt: Attempt, phase: Phase) -> None:
         self._detector.start()  # the modules of this test may have imported another kind of loop
         self._detector.watcher.enter(attempt.owner, phase)
+        blocked = attempt.settings.blocked if attempt.settings.mode != "off" else 0.0
+        self._detector.stalls.watch(blocked, attempt.owner.nodeid)
 
     @_contained
     def _may_leak(self, attempt: Attempt) -> bool:
@@ -194,6 +197,7 @@ class Run:
         if self._counts or self._may_leak(attempt):
             self._count(attempt)
         attempt.verdicts = self._detector.verdicts(attempt.owner)
+        self._detector.stalls.watch(0.0)
         if attempt.settings.cancel and attempt.verdicts:
             self._detector.cancel_pending(attempt.settings.grace)
         mine = self._mine(attempt)

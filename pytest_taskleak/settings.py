@@ -31,12 +31,13 @@ DEFAULT_KINDS = tuple(KINDS)
 """What is looked for where nothing else is said."""
 
 MARKER = (
-    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, expect=(), repeat=None, reason=None): "
-    "judge this test's leaked tasks otherwise: mode 'fail', 'warn' or 'off'; grace in seconds; strict and cancel "
-    "as bool; repeat runs it as many times and fails it where objects grow with each; "
+    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, blocked=None, expect=(), repeat=None, reason=None): "
+    "judge this test's leaks otherwise: mode 'fail', 'warn' or 'off'; grace in seconds; strict and cancel "
+    "as bool; blocked in seconds that a callback may block the loop, 0 for off; "
+    "repeat runs it as many times and fails it where objects grow with each; "
     "expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
 )
-_ARGUMENTS = ("mode", "grace", "strict", "cancel", "expect", "repeat", "reason")
+_ARGUMENTS = ("mode", "grace", "strict", "cancel", "blocked", "expect", "repeat", "reason")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Settings:
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is reported too.
         cancel: Whether what was reported is cancelled.
+        blocked: Seconds that one callback, or one step of a task, may keep the loop from turning; 0 for no limit.
         expect: Names of tasks or coroutines that may be left; `*` and `?` match as in file names.
         repeat: How often the test is repeated while objects are counted, 0 for not at all.
     """
@@ -56,6 +58,7 @@ class Settings:
     grace: float = GRACE
     strict: bool = False
     cancel: bool = False
+    blocked: float = 0.0
     expect: tuple[str, ...] = ()
     repeat: int = 0
 
@@ -138,6 +141,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="N",
         help="fail the run where objects grow by more than N per test",
     )
+    group.addoption(
+        "--taskleak-blocked",
+        type=_threshold,
+        default=None,
+        metavar="SECONDS",
+        help="fail tests in which one callback blocks the event loop for longer (default 0: do not look)",
+    )
     parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
     parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
     parser.addini("taskleak_strict", "report what cannot be decided too", type="bool", default=False)
@@ -146,6 +156,7 @@ def add_options(parser: pytest.Parser) -> None:
         "taskleak_kinds", f"what is looked for: all, or some of {', '.join(KINDS)}", type="args", default=None
     )
     parser.addini("taskleak_repeat", "how often each test is repeated while objects are counted", type="int", default=0)
+    parser.addini("taskleak_blocked", "seconds that a callback may block the loop", type="float", default=0.0)
 
 
 class Options:
@@ -171,6 +182,7 @@ class Options:
             "strict": config.getoption("--taskleak-strict"),
             "cancel": config.getoption("--taskleak-cancel"),
             "repeat": config.getoption("--taskleak-repeat"),
+            "blocked": config.getoption("--taskleak-blocked"),
         }
         ini = {
             "mode": _ini(config, "taskleak", "valid are fail, warn, off", _mode),
@@ -178,6 +190,7 @@ class Options:
             "strict": _ini(config, "taskleak_strict", "give true or false", lambda _where, value: bool(value)),
             "cancel": _ini(config, "taskleak_cancel", "give true or false", lambda _where, value: bool(value)),
             "repeat": _ini(config, "taskleak_repeat", _REPEAT, _repeat),
+            "blocked": _ini(config, "taskleak_blocked", "give seconds, 0 for off", _blocked),
         }
         plot, limit = config.getoption("--taskleak-growth-plot"), config.getoption("--taskleak-growth-limit")
         asked = config.getoption("--taskleak-growth") or plot is not None or limit is not None
@@ -193,6 +206,7 @@ class Options:
         words = [self.run.mode, f"grace {self.run.grace:g} s"] if self.run.mode != "off" else ["off"]
         words += [name for name in ("strict", "cancel") if getattr(self.run, name) and self.run.mode != "off"]
         words += [f"repeat {self.run.repeat}"] if self.run.repeat and self.run.mode != "off" else []
+        words += [f"blocked {self.run.blocked:g} s"] if self.run.blocked and self.run.mode != "off" else []
         return f"taskleak: {', '.join(words)}"
 
     @property
@@ -262,6 +276,7 @@ def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
         "grace": _grace,
         "strict": functools.partial(_flag, name="strict"),
         "cancel": functools.partial(_flag, name="cancel"),
+        "blocked": _blocked,
         "expect": _expect,
         "repeat": _repeat,
     }
@@ -358,6 +373,19 @@ def _plot(text: str) -> Path:
             f"{where} cannot be written ({error.strerror}); give a file in a folder that exists and is open to you"
         ) from None
     return path
+
+
+def _blocked(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 <= value < math.inf):
+        raise pytest.UsageError(f"{where}: blocked {value!r} is not valid; give seconds, 0 for off")
+    return float(value)
+
+
+def _threshold(text: str) -> float:
+    try:
+        return _blocked("--taskleak-blocked", float(text))
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-blocked: {text!r} is not a number; give seconds, 0 for off") from None
 
 
 def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any], object]) -> Any:

@@ -4,6 +4,8 @@ import asyncio
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import pytest
 
@@ -172,6 +174,56 @@ def test_what_a_block_raised_is_not_reported_by_the_plugin_again(judged):
 def test_a_grace_that_is_no_time_is_refused(grace):
     with pytest.raises(ValueError, match="give seconds, 0 or more"):
         assert_no_leaks(grace=grace)
+
+
+async def test_a_block_that_blocks_the_loop_raises_and_names_the_line():
+    """It blocks for 0.3 s, which is what is tested."""
+    with pytest.raises(TaskLeakError, match="1 step held up the block") as caught:
+        async with assert_no_leaks(blocked=0.05):
+            time.sleep(0.3)  # noqa: ASYNC251 - what is tested
+    (leak,) = caught.value.leaks
+    assert (leak.kind, leak.coroutine) == (
+        "blocked-loop",
+        "test_a_block_that_blocks_the_loop_raises_and_names_the_line",
+    )
+    assert "time.sleep(0.3)" in str(caught.traceback[-1].statement)
+    assert "taskleak-monitor" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_a_block_that_waits_does_not_block():
+    async with assert_no_leaks(blocked=0.1):
+        await asyncio.sleep(0.2)
+
+
+async def test_what_another_task_blocks_is_none_of_the_blocks_business():
+    async def neighbour():
+        time.sleep(0.3)  # noqa: ASYNC251 - what is tested
+
+    next_door = asyncio.create_task(neighbour())
+    async with assert_no_leaks(blocked=0.05):
+        await next_door
+
+
+async def test_what_may_block_can_be_expected():
+    async with assert_no_leaks(blocked=0.05, expect=["test_what_may_*"]):
+        time.sleep(0.3)  # noqa: ASYNC251 - what is tested
+
+
+async def test_blocks_side_by_side_look_for_themselves():
+    async def judged(seconds):
+        async with assert_no_leaks(blocked=0.05):
+            time.sleep(seconds)  # noqa: ASYNC251 - what is tested
+            await asyncio.sleep(0.01)
+
+    first, second = await asyncio.gather(judged(0), judged(0.3), return_exceptions=True)
+    assert first is None
+    assert isinstance(second, TaskLeakError)
+
+
+@pytest.mark.parametrize("limit", [-1, float("inf"), float("nan")])
+def test_a_limit_that_is_no_time_is_refused(limit):
+    with pytest.raises(ValueError, match=r"blocked=.* is not valid; give seconds, 0 for off"):
+        assert_no_leaks(blocked=limit)
 
 
 SCRIPT = """

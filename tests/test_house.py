@@ -25,6 +25,7 @@ RANKS = {
     "leftovers": 4,
     "sweep": 4,
     "attempt": 4,
+    "stalls": 3,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_taskleak.explain.awaiting import in_hand
+    from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
 
@@ -20,6 +21,7 @@ _WHERE = {
     "describe": "words",
     "describe_lost": "words",
     "describe_running": "words",
+    "describe_stall": "blocking",
     "describe_thing": "things",
     "in_hand": "awaiting",
     "portrait": "words",
@@ -33,6 +35,7 @@ __all__ = [
     "describe",
     "describe_lost",
     "describe_running",
+    "describe_stall",
     "describe_thing",
     "in_hand",
     "portrait",

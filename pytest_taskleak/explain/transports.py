@@ -54,7 +54,7 @@ def _server(server: Any, _note: str) -> Told:
     connections = len(clients) if clients is not None else getattr(server, "_active_count", 0)
     details = [f"fd {sockets[0].fileno()}"]
     if connections:
-        details.append(f"{connections} accepted connection{'' if connections == 1 else 's'} open")
+        details.append(f"{connections} connection{'' if connections == 1 else 's'} open")
     what = "TCP server" if sockets[0].family in _INTERNET else "unix server"
     verdict = "still serving" if server.is_serving() else "never started, and not closed"
     return Told(what, _address(sockets[0].getsockname()), verdict, ", ".join(details))

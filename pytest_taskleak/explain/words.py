@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_taskleak.model import Call, Kind, Origin, Place
     from pytest_taskleak.places import Places
 
-_GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
+GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
 _MAKERS = ("gather", "shield")
 """asyncio's calls that make a task which is mended elsewhere than where it waits."""
 
@@ -206,7 +206,7 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
     verdict, detail, hint, settled = text
     return Leak(
         kind=kind,
-        task="" if _GIVEN_BY_ASYNCIO.fullmatch(name) else name,
+        task="" if GIVEN_BY_ASYNCIO.fullmatch(name) else name,
         coroutine=words.coroutine,
         verdict=verdict,
         detail=detail,

@@ -62,8 +62,15 @@ _NOUNS = {
     "executor": ("executor", "executors"),
     "open-loop": ("open loop", "open loops"),
     "growth": ("growing type", "growing types"),
+    "blocked-loop": ("step", "steps"),
 }
 """What one is called, and many; by kind."""
+
+_FOUND = {
+    "growth": ("growing type", "growing types"),
+    "blocked-loop": ("blocked loop", "blocked loops"),
+}
+"""The same at the end of a run, where it is not that much leaked of it."""
 
 _LABELS = {
     "running-loop": "an event loop in thread {task!r}",
@@ -80,11 +87,13 @@ _LABELS = {
 
 def task_label(leak: Leak) -> str:
     """What it is, its name, and what it runs."""
+    if _blocked(leak) and not leak.task:
+        return leak.coroutine
     label = _LABELS.get(leak.kind)
     if label is not None:
         nameless = "{task}" in label and not leak.task
         return leak.coroutine if nameless else label.format(task=leak.task, what=leak.coroutine)
-    noun = _NOUNS[leak.kind][0]
+    noun = "task" if _blocked(leak) else _NOUNS[leak.kind][0]
     return f"{noun} {leak.task!r}, {leak.coroutine}" if leak.task else f"{noun} {leak.coroutine}"
 
 
@@ -107,7 +116,7 @@ def headline(leaks: Sequence[Leak]) -> str:
     owners = list(dict.fromkeys(owner_label(leak) for leak in leaks))
     causes = f" from {len(groups)} causes" if len(groups) > 1 else ""
     owner = owners[0] if len(owners) == 1 else f"{owners[0]} and {_count(len(owners) - 1, 'other')}"
-    return f"{things}{causes} outlived {owner}: {task_label(leak)}, {leak.verdict}"
+    return f"{things}{causes} {_did(leaks)} {owner}: {task_label(leak)}, {leak.verdict}"
 
 
 def one_line(leak: Leak, count: int, root: str) -> str:
@@ -116,7 +125,7 @@ def one_line(leak: Leak, count: int, root: str) -> str:
     where = f"{_path(place, root)}:{place.line}: " if place else ""
     if leak.kind == "growth":
         return f"{where}{growing.headline([leak], owner_label(leak))}"
-    return f"{where}{task_label(leak)}{_times(count)} outlived {owner_label(leak)}, {leak.verdict}"
+    return f"{where}{task_label(leak)}{_times(count)} {_did([leak])} {owner_label(leak)}, {leak.verdict}"
 
 
 def details(
@@ -157,7 +166,7 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
     leaks = [leak for _, found in per_test for leak in found]
     groups = grouped(leaks)
     tests = len({nodeid for nodeid, _ in per_test})
-    lines = [f"{_count(len(groups), 'cause')}, {_things(leaks, 'leaked ')} in {_count(tests, 'test')}"]
+    lines = [f"{_count(len(groups), 'cause')}, {_causes(leaks)} in {_count(tests, 'test')}"]
     owners = {leak.fingerprint: set[tuple[str, str]]() for leak in leaks}
     for leak in leaks:
         owners[leak.fingerprint].add((leak.nodeid, owner_label(leak)))
@@ -175,8 +184,9 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
         return "\n".join(_grown(leak, number, root))
     whose = "in a library" if leak.in_library else "in your own code"
     things = _things([leak] * count)
-    lines = _wrapped(f"{number}{things} outlived {owner_label(leak)}{_since(leak)}, {whose}")
+    lines = _wrapped(f"{number}{things} {_did([leak])} {owner_label(leak)}{_since(leak)}, {whose}")
     detail = f" ({leak.detail})" if leak.detail else ""
+    detail = f": {leak.detail}" if _blocked(leak) else detail
     lines += _wrapped(f"{task_label(leak)}: {leak.verdict}{detail}")
     lines += _frames(_stand(leak.waits, verbosity), root)
     lines += _wrapped(f"fix: {leak.hint}")
@@ -268,11 +278,34 @@ def _path(place: Place, root: str) -> str:
     return place.path if relative.startswith(_FAR_AWAY) else relative
 
 
-def _things(leaks: Sequence[Leak], adjective: str = "") -> str:
-    """How many there are, by what they are: "1 task and 50 pending futures"."""
-    counts = Counter((adjective if leak.kind != "growth" else "", *_NOUNS[leak.kind]) for leak in leaks)
-    words = [f"{number} {how}{one if number == 1 else many}" for (how, one, many), number in counts.items()]
+def _things(leaks: Sequence[Leak]) -> str:
+    """How many there are, by what they are: "1 task and 50 futures"."""
+    return _counted(_NOUNS[leak.kind] for leak in leaks)
+
+
+def _causes(leaks: Sequence[Leak]) -> str:
+    """The same for the whole run: "1 leaked task and 2 blocked loops"."""
+    return _counted(_FOUND.get(leak.kind) or tuple(f"leaked {noun}" for noun in _NOUNS[leak.kind]) for leak in leaks)
+
+
+def _counted(nouns: Iterable[tuple[str, ...]]) -> str:
+    words = [_number(number, *noun) for noun, number in Counter(nouns).items()]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _did(leaks: Sequence[Leak]) -> str:
+    """What it did to its owner."""
+    if all(_blocked(leak) for leak in leaks):
+        return "held up"
+    return "outlived or held up" if any(_blocked(leak) for leak in leaks) else "outlived"
+
+
+def _blocked(leak: Leak) -> bool:
+    return leak.kind == "blocked-loop"
 
 
 def _count(number: int, noun: str) -> str:

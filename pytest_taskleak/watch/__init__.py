@@ -1,9 +1,22 @@
 """What asyncio does, as it happens: the only room that wraps anything. It writes facts and decides nothing."""
 
+from pytest_taskleak.watch.blocked import Monitor, StallListener
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin
 from pytest_taskleak.watch.registers import Made, Register
 from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.watcher import Watcher, origin_of
 
-__all__ = ["Listener", "LoopRecord", "Made", "Patch", "Register", "Things", "ThreadOrigin", "Watcher", "origin_of"]
+__all__ = [
+    "Listener",
+    "LoopRecord",
+    "Made",
+    "Monitor",
+    "Patch",
+    "Register",
+    "StallListener",
+    "Things",
+    "ThreadOrigin",
+    "Watcher",
+    "origin_of",
+]

@@ -203,6 +203,28 @@ class Watcher:
         origin = getattr(thread, _ATTRIBUTE, None)
         return origin if isinstance(origin, ThreadOrigin) and origin.run is self else None
 
+    def ignore(self, thread: threading.Thread) -> None:
+        """Make a thread that has not started yet nobody's business: the plugin's own."""
+        setattr(thread, _ATTRIBUTE, ThreadOrigin(self, None, "", ()))
+
+    def owner_of_step(self, origin: Origin | None, handle: object, ident: int) -> Owner | None:
+        """On whose behalf another thread, which runs a loop, works: its task's, its callback's, the thread's own.
+
+        Args:
+            origin: The task's; None for a callback.
+            handle: asyncio's handle of the callback; None where the loop has none.
+            ident: The thread.
+        """
+        if origin is not None and origin.run is self and origin.owner is not None:
+            return origin.owner
+        context = getattr(handle, "_context", None) if origin is None else None
+        owner: Owner | None = context.get(self._owner) if context is not None else None
+        if owner is None and ident != self._main:
+            started = (it for it in threading.enumerate() if it.ident == ident)
+            by = next((known for thread in started if (known := self.thread_origin(thread))), None)
+            owner = by.owner if by is not None else None
+        return owner or self.current
+
     # -- who asks
 
     def _owner_now(self, running: object) -> Owner | None:
@@ -383,6 +405,9 @@ class Watcher:
             __tracebackhide__ = True
             if not patch.live:
                 patch.stale(thread)
+                return
+            if getattr(thread, _ATTRIBUTE, None) is not None:
+                original(thread)  # `ignore`d
                 return
             try:
                 running = _running_loop()

@@ -47,6 +47,7 @@ def everything():
         (LEAKY, ["-x"], pytest.ExitCode.TESTS_FAILED),
         (LEAKY, ["--taskleak=warn"], pytest.ExitCode.TESTS_FAILED),
         (LEAKY, ["--taskleak-strict", "--taskleak-cancel"], pytest.ExitCode.TESTS_FAILED),
+        (LEAKY, ["--taskleak-blocked=0.05"], pytest.ExitCode.TESTS_FAILED),
         (LEAKY, ["--collect-only"], pytest.ExitCode.OK),
         (LEAKY + "\n    raise KeyboardInterrupt\n", [], pytest.ExitCode.INTERRUPTED),
         ("async def test_cut(): raise KeyboardInterrupt", [], pytest.ExitCode.INTERRUPTED),

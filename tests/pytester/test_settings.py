@@ -528,6 +528,7 @@ def test_an_expected_task_of_a_wide_loop_is_not_reported_later(project):
 
 NUMBERS = "give seconds, 0 or more"
 TIMES = "give a whole number, 3 or more, or 0 for not at all"
+LIMIT = "give seconds, 0 for off"
 
 
 @pytest.mark.parametrize(
@@ -540,6 +541,9 @@ TIMES = "give a whole number, 3 or more, or 0 for not at all"
         ("--taskleak-grace=-1", f"--taskleak-grace: grace -1.0 is not valid; {NUMBERS}"),
         ("--taskleak-grace=nan", f"--taskleak-grace: grace nan is not valid; {NUMBERS}"),
         ("--taskleak-grace=inf", f"--taskleak-grace: grace inf is not valid; {NUMBERS}"),
+        ("--taskleak-blocked=soon", f"--taskleak-blocked: 'soon' is not a number; {LIMIT}"),
+        ("--taskleak-blocked=-1", f"--taskleak-blocked: blocked -1.0 is not valid; {LIMIT}"),
+        ("--taskleak-blocked=inf", f"--taskleak-blocked: blocked inf is not valid; {LIMIT}"),
         ("--taskleak-graze=1", "unrecognized arguments: --taskleak-graze=1"),
         ("--taskleak-repeat=often", f"--taskleak-repeat: 'often' is not a whole number; {TIMES}"),
         ("--taskleak-repeat=2.5", f"--taskleak-repeat: '2.5' is not a whole number; {TIMES}"),
@@ -566,6 +570,8 @@ def test_a_wrong_option_is_a_usage_error(leaky, arg, message):
         ("taskleak_grace = soon", ["`taskleak_grace`", "'soon'", NUMBERS]),
         ("taskleak_grace = -1", [f"ini value `taskleak_grace`: grace -1.0 is not valid; {NUMBERS}"]),
         ("taskleak_grace = nan", [f"ini value `taskleak_grace`: grace nan is not valid; {NUMBERS}"]),
+        ("taskleak_blocked = soon", ["`taskleak_blocked`", "'soon'", LIMIT]),
+        ("taskleak_blocked = -1", [f"ini value `taskleak_blocked`: blocked -1.0 is not valid; {LIMIT}"]),
         ("taskleak_strict = perhaps", ["`taskleak_strict`", "'perhaps'", "true or false"]),
         ("taskleak_repeat = often", ["`taskleak_repeat`", "'often'", TIMES]),
         ("taskleak_repeat = 1", [f"ini value `taskleak_repeat`: repeat=1 is not valid; {TIMES}"]),
@@ -592,6 +598,8 @@ def test_a_wrong_ini_value_is_a_usage_error(leaky, line, messages):
         ('taskleak_grace = "1"', "taskleak_grace", "str"),
         ("taskleak_grace = true", "taskleak_grace", ""),
         ("taskleak_grace = -1", "taskleak_grace", "-1"),
+        ('taskleak_blocked = "1"', "taskleak_blocked", "str"),
+        ("taskleak_blocked = -1", "taskleak_blocked", "-1"),
         ('taskleak_strict = "yes"', "taskleak_strict", "str"),
         ("taskleak_cancel = 1", "taskleak_cancel", "int"),
     ],
@@ -607,7 +615,7 @@ def test_a_wrong_value_of_the_typed_table_is_a_usage_error(leaky, line, name, gi
     assert "Traceback" not in result.stderr.str()
 
 
-VALID = "valid are mode, grace, strict, cancel, expect, repeat, reason"
+VALID = "valid are mode, grace, strict, cancel, blocked, expect, repeat, reason"
 MODES = "valid are fail, warn, off"
 
 WRONG_MARKERS = [
@@ -626,6 +634,10 @@ WRONG_MARKERS = [
     ("(grace=True)", f"grace True is not valid; {NUMBERS}"),
     ("(grace=float('inf'))", f"grace inf is not valid; {NUMBERS}"),
     ("(grace=float('nan'))", f"grace nan is not valid; {NUMBERS}"),
+    ("(blocked=-1)", f"blocked -1 is not valid; {LIMIT}"),
+    ("(blocked='1')", f"blocked '1' is not valid; {LIMIT}"),
+    ("(blocked=True)", f"blocked True is not valid; {LIMIT}"),
+    ("(blocked=float('nan'))", f"blocked nan is not valid; {LIMIT}"),
     ("(strict=1)", "strict=1 is not valid; give True or False"),
     ("(strict='yes')", "strict='yes' is not valid; give True or False"),
     ("(repeat=2)", f"repeat=2 is not valid; {TIMES}"),

@@ -625,7 +625,7 @@ def test_accepted_connections_are_told_with_their_server(on):
     assert words == {"test_leaks": "FAILED"}
     assert "1 cause, 1 leaked server in 1 test" in text
     if on.module == "asyncio":
-        assert "still serving (fd …, 1 accepted connection open)" in text
+        assert "still serving (fd …, 1 connection open)" in text
 
 
 # -- nobody's fault
