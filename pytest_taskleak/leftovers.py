@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import gc
@@ -12,7 +13,6 @@ from pytest_taskleak import explain, judge
 from pytest_taskleak.verdicts import Verdict
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from pytest_taskleak.model import Kind, Leak, Owner
@@ -248,9 +248,10 @@ class Leftovers:
         served: dict[int, Owner | None] = {}
         tasks = judge.pending_tasks(loop) if self.owner_of is not None else []
         spoken = judge.ignored_by(tasks)
+        now = asyncio.current_task(loop)  # of a block: it asks, and has everything in hand
         for task in tasks:
             wanted = [key for key in keys if key not in served]
-            if not wanted or task in spoken or self.owner_of is None:
+            if not wanted or task is now or task in spoken or self.owner_of is None:
                 continue
             in_hand = explain.in_hand(task)
             # A connection leads to its server as well, but its handler is not who runs that.
