@@ -153,6 +153,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         leftovers = Leftovers(self._watcher.things, self._places, {}, judge.Adoptions())
         leftovers.strict = self._strict
         leftovers.passing = lambda: list(frame.f_locals.values())
+        leftovers.owner_of = self._owner_of
         leftovers.look([asyncio.get_running_loop()], of=self._block)
         leftovers.look_for_survivors(None, of=self._block)
         return [leak for _, leak in leftovers.verdicts() if not self._is_expected(leak.task, leak.coroutine)]
@@ -165,6 +166,10 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         self._stalls.stop()
         self._block.blamed = bool(stalled)
         return [leak for leak in stalled if not self._is_expected(leak.task, leak.coroutine)]
+
+    def _owner_of(self, task: asyncio.Task[Any]) -> Owner | None:
+        origin = self._watcher.origin(task)
+        return origin.owner if origin is not None else None
 
     def _is_mine(self, task: asyncio.Task[Any]) -> bool:
         origin = self._watcher.origin(task)

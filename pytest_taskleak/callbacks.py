@@ -27,7 +27,7 @@ def callbacks_of(handle: asyncio.Handle) -> tuple[object, ...]:
 
 
 def pieces(*things: object) -> Iterator[object]:
-    """The parts that a callback is made of: a bound object, a partial's arguments, what a function closes over."""
+    """The parts that a callback is made of: a bound object, arguments in a partial or tuple, a function's closure."""
     todo = list(things)
     for thing in todo:  # grows
         if thing is None or len(todo) > _MOST_PIECES:
@@ -40,6 +40,8 @@ def pieces(*things: object) -> Iterator[object]:
             todo += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
         elif isinstance(thing, (types.MethodType, types.BuiltinMethodType)):
             todo += [thing.__self__, getattr(thing, "__func__", None)]
+        elif type(thing) is tuple:
+            todo += cast("tuple[object, ...]", thing)
 
 
 _MOST_PIECES = 100

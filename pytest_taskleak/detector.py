@@ -72,6 +72,7 @@ class Detector:
         self.lost = Lost(self.watcher, places)
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
         self.workplaces = Workplaces(self.watcher, places, self.fixtures, self.leftovers)
+        self.leftovers.owner_of = self._owner if "tasks" in kinds else None
         self.kinds = kinds
         self.judge_by(grace, strict=strict)
         self._defects: list[str] = []
@@ -85,7 +86,7 @@ class Detector:
 
     def judge_by(self, grace: float, *, strict: bool) -> None:
         """Give suspects `grace` seconds from now on, and report what cannot be decided where that is asked for."""
-        self.grace = grace
+        self.grace = self.leftovers.grace = grace
         self.strict = self.leftovers.strict = self.lost.strict = strict
 
     def start(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import gc
@@ -12,8 +13,7 @@ from pytest_taskleak import explain, judge
 from pytest_taskleak.verdicts import Verdict
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from pytest_taskleak.model import Kind, Leak, Owner
     from pytest_taskleak.places import Places
@@ -59,6 +59,9 @@ class Leftovers:
     Attributes:
         passing: What is about to go, though it is still in hand: the test's arguments, its instance.
         shown: What the frames of a failure hold.
+        owner_of: Gives the owner of a task; None where tasks are not judged.
+        grace: Seconds that a loop is given to end what is about to end.
+        strict: Whether what a library makes for itself is looked at, too.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Leftovers:
         self._adoptions = adoptions
         self._candidates: list[Candidate] = []
         self.strict = False
+        self.grace = 0.0
+        self.owner_of: Callable[[asyncio.Task[Any]], Owner | None] | None = None
         self.passing: Callable[[], list[object]] = list
         self.shown: Callable[[], list[object]] = list
 
@@ -99,9 +104,9 @@ class Leftovers:
             if not rule.looked_at(by_runner=by_runner, in_teardown=in_teardown):
                 continue
             mine = [(thing, made) for thing, made in register.alive() if _home(thing, made) == id(loop)]
-            found = self._found(kind, mine, loop.time(), "its loop was closed over it")
+            found = self._found(kind, mine, loop, "its loop was closed over it", _may_end_it)
             for candidate in found:
-                fixture = self._holder(candidate, lambda it: not it.owner.ended and it.can_clean_up())
+                fixture = self._holder(candidate, _may_end_it)
                 candidate.closer = fixture.owner if fixture is not None else None
             all_found += found
         self._candidates += all_found
@@ -110,7 +115,7 @@ class Leftovers:
     def _closed(self, found: list[Candidate]) -> None:
         """A loop is closed. Where that ended what was left in it (uvloop's does), nobody can tell who would have."""
         for candidate in found:
-            if judge.THINGS[candidate.kind].over(candidate.thing):
+            if judge.ends_with_its_loop(candidate.thing) and judge.THINGS[candidate.kind].over(candidate.thing):
                 candidate.thing = None
                 candidate.undecided = candidate.closer is not None
 
@@ -145,7 +150,8 @@ class Leftovers:
                 continue
             for key, loop in open_loops.items():
                 mine = [(thing, made) for thing, made in ended if _home(thing, made) == key]
-                self._candidates += self._not_adopted(kind, self._found(kind, mine, loop.time(), "its loop goes on"))
+                found = self._found(kind, mine, loop, "its loop goes on", lambda it: not it.owner.ended)
+                self._candidates += self._not_adopted(kind, found)
 
     def look_for_survivors(self, test: Owner | None, *, of: Owner | None = None) -> None:
         """Look at what should have died with its owner; call it when nothing else of this plugin's holds any of it.
@@ -186,9 +192,19 @@ class Leftovers:
             if suspects:
                 self._take_adopted(kind, suspects, test)
 
-    def _found(self, kind: Kind, things: list[tuple[Any, Made]], now: float, settled: str) -> list[Candidate]:
+    def _found(
+        self,
+        kind: Kind,
+        things: list[tuple[Any, Made]],
+        loop: asyncio.AbstractEventLoop,
+        settled: str,
+        keeps: Callable[[judge.LiveFixture], bool],
+    ) -> list[Candidate]:
         """Those that go on, in words; each is found once."""
         rule = judge.THINGS[kind]
+        now = loop.time()
+        if rule.graced:
+            things = self._graced(kind, things, loop, keeps)
         if rule.dies and things and not self.strict:
             passing = judge.reached([*self.passing(), *self.shown()], {id(thing) for thing, _ in things})
             things = [(thing, made) for thing, made in things if id(thing) not in passing]
@@ -204,12 +220,55 @@ class Leftovers:
             if self._is_own(made)
         ]
 
+    def _graced(
+        self,
+        kind: Kind,
+        things: list[tuple[Any, Made]],
+        loop: asyncio.AbstractEventLoop,
+        keeps: Callable[[judge.LiveFixture], bool],
+    ) -> list[tuple[Any, Made]]:
+        """Give what would be a leak the time of its loop; what a task works with, or a fixture keeps, needs none."""
+        left = judge.THINGS[kind].left
+        suspects = {
+            made.key: thing
+            for thing, made in things
+            if made.owner is not None and not made.owner.interrupted and left(thing, 0.0) and self._is_own(made)
+        }
+        if not suspects:
+            return things
+        served = self._served(kind, suspects.keys(), loop)
+        held = judge.holders(suspects.values(), (it for it in self._fixtures.values() if keeps(it)))
+        waited = [thing for key, thing in suspects.items() if key not in served and key not in held]
+        if waited:
+            judge.turn_until(loop, lambda: not any(left(thing, 0.0) for thing in waited), self.grace)
+        return [(thing, made) for thing, made in things if made.key not in served]
+
+    def _served(self, kind: Kind, keys: Collection[int], loop: asyncio.AbstractEventLoop) -> Collection[int]:
+        """Those that a pending task works with: the task is judged, and they are its owner's from now on."""
+        served: dict[int, Owner | None] = {}
+        tasks = judge.pending_tasks(loop) if self.owner_of is not None else []
+        spoken = judge.ignored_by(tasks)
+        now = asyncio.current_task(loop)  # of a block: it asks, and has everything in hand
+        for task in tasks:
+            wanted = [key for key in keys if key not in served]
+            if not wanted or task is now or task in spoken or self.owner_of is None:
+                continue
+            in_hand = explain.in_hand(task)
+            # A connection leads to its server as well, but its handler is not who runs that.
+            far = judge.reached(in_hand, wanted) if kind != "server" else {id(it) for it in in_hand} & set(wanted)
+            served |= dict.fromkeys(far, self.owner_of(task))
+        register = self._things.registers[kind]
+        owners = {key: owner for key, owner in served.items() if owner is not None and not owner.ended}
+        register.give(owners)
+        register.settle(served.keys() - owners.keys())
+        return served.keys()
+
     def _is_own(self, made: Made) -> bool:
         """Whether the project's own code had a hand in it: what a library makes for itself is its affair."""
         return self.strict or any(self._places.own(code.co_filename) for code, _ in made.calls)
 
     def _sketch(self, kind: Kind, thing: Any, made: Made, now: float) -> explain.Sketch:
-        return explain.sketch(kind, thing, made.calls, now, self._places)
+        return explain.sketch(kind, thing, made.calls, now, self._places, made.note)
 
     def _holder(self, candidate: Candidate, wanted: Callable[[judge.LiveFixture], bool]) -> judge.LiveFixture | None:
         """The fixture that holds a candidate, or the object that it works for."""
@@ -328,6 +387,10 @@ class Leftovers:
 def _home(thing: Any, made: Made) -> int:
     """The id of a thing's loop."""
     return made.home or id(thing.get_loop())
+
+
+def _may_end_it(fixture: judge.LiveFixture) -> bool:
+    return not fixture.owner.ended and fixture.can_clean_up()
 
 
 def _interrupted(made: Made) -> bool:

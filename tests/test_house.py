@@ -38,6 +38,7 @@ RANKS = {
     "watch": 2,
     "report": 2,
     "callbacks": 1,
+    "descriptors": 1,
     "places": 1,
     "model": 0,
 }

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_taskleak.explain.awaiting import in_hand
     from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.errors import calls_of, describe_callback, describe_future, describe_unawaited
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
@@ -25,9 +26,10 @@ _WHERE = {
     "describe_future": "errors",
     "describe_lost": "words",
     "describe_running": "words",
-    "describe_thing": "things",
     "describe_stall": "blocking",
     "describe_unawaited": "errors",
+    "describe_thing": "things",
+    "in_hand": "awaiting",
     "portrait": "words",
     "sketch": "things",
     "sketch_busy": "workers",
@@ -49,6 +51,7 @@ __all__ = [
     "describe_stall",
     "describe_thing",
     "describe_unawaited",
+    "in_hand",
     "portrait",
     "sketch",
     "sketch_busy",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.callbacks import callbacks_of
 from pytest_taskleak.explain.holders import held_by
+from pytest_taskleak.explain.transports import TOLD
 from pytest_taskleak.model import Leak, Owner
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ HINTS = {
     "future": "Settle the future on every path (result, exception or `cancel()`), and drop it from what holds it.",
     "timer": "Keep the handle that `call_later` returns, and `cancel()` it in the end.",
     "generator": "Close it (`async with contextlib.aclosing(...)`) or iterate it to its end.",
+    "transport": "Close it (`writer.close()`, `await writer.wait_closed()`), or the client that keeps it.",
+    "server": "Leave it by `async with server`, or `server.close()` and `await server.wait_closed()`.",
+    "subprocess": "End it (`process.terminate()`), and `await process.wait()`.",
 }
 
 
-def sketch(kind: Kind, thing: Any, calls: Sequence[Call], now: float, places: Places) -> Sketch:
+def sketch(  # noqa: PLR0913, PLR0917 - each kind is told from others of these
+    kind: Kind, thing: Any, calls: Sequence[Call], now: float, places: Places, note: str = ""
+) -> Sketch:
     """Put a thing into words.
 
     Args:
@@ -54,7 +60,11 @@ def sketch(kind: Kind, thing: Any, calls: Sequence[Call], now: float, places: Pl
         calls: The frames that made it.
         now: The time of its loop.
         places: Tells whose code is whose.
+        note: What was noted of it when it was made.
     """
+    if kind in TOLD:
+        told = TOLD[kind](thing, note)
+        return Sketch(told.what, told.verdict, told.detail, HINTS[kind], name=told.name)
     return _SKETCHES[kind](thing, calls, now, places)
 
 

@@ -11,9 +11,10 @@ from pytest_taskleak.judge.lost import (
 )
 from pytest_taskleak.judge.pending import cancel_requested, lost_exception, pending_tasks
 from pytest_taskleak.judge.rules import BUILT_IN, CARRIERS, Rule, carries, ignored_by
-from pytest_taskleak.judge.settle import TURNS, settle
+from pytest_taskleak.judge.settle import TURNS, settle, turn_until
 from pytest_taskleak.judge.suspect import Suspect
 from pytest_taskleak.judge.things import THINGS, ThingRule, known_by
+from pytest_taskleak.judge.transports import ends_with_its_loop
 from pytest_taskleak.judge.workers import (
     busy_in,
     current_loop,
@@ -42,6 +43,7 @@ __all__ = [
     "cancel_requested",
     "carries",
     "current_loop",
+    "ends_with_its_loop",
     "holders",
     "ignored_by",
     "is_closed_by_its_maker",
@@ -64,4 +66,5 @@ __all__ = [
     "tells_of_callback",
     "tells_of_pending",
     "tells_of_unretrieved",
+    "turn_until",
 ]

@@ -86,9 +86,14 @@ def reached(roots: Iterable[object], wanted: Collection[int]) -> list[int]:
         seen.add(id(thing))
         if id(thing) in wanted:
             found.append(id(thing))
-        elif thing is not None and not isinstance(thing, _OPAQUE) and not type(thing).__module__.startswith(_RUNNERS):
+        elif thing is not None and not isinstance(thing, _OPAQUE) and not _leads_everywhere(type(thing)):
             todo.extend(_parts(thing))
     return found
+
+
+def _leads_everywhere(cls: type) -> bool:
+    """Whether such an object is a runner's, or a loop policy: up to 3.13 its threads lead to every subprocess."""
+    return cls.__module__.startswith(_RUNNERS) or hasattr(cls, "new_event_loop")
 
 
 def _parts(thing: Any) -> Iterator[object]:

@@ -1,4 +1,4 @@
-"""Futures, timers and async generators: which of them go on, and whom they serve."""
+"""Futures, timers, async generators and what asyncio opens: which of them go on, and whom they serve."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.callbacks import callbacks_of, pieces
+from pytest_taskleak.judge.transports import (
+    server_is_left,
+    subprocess_is_left,
+    subprocess_is_over,
+    transport_is_left,
+)
 
 if TYPE_CHECKING:
     import types
@@ -74,6 +80,7 @@ class ThingRule:
         in_call: Whether also inside the call phase, where the test's own frames may still hold it.
         dies: Whether one ends by itself with whatever holds it, so that what is about to go with its test is none.
         survives: Whether only one that is still alive when its test is over counts.
+        graced: Whether one is given the time of its loop: its end may be under way.
     """
 
     left: Callable[[Any, float], bool]
@@ -83,6 +90,7 @@ class ThingRule:
     in_call: bool = True
     dies: bool = False
     survives: bool = False
+    graced: bool = False
 
     def looked_at(self, *, by_runner: bool, in_teardown: bool) -> bool:
         """Whether such things are judged where a loop closes, and what is left in it."""
@@ -98,5 +106,11 @@ THINGS: dict[Kind, ThingRule] = {
     "timer": ThingRule(timer_is_left, lambda timer: timer.cancelled()),
     # Closing the loop closes them, so that nothing can be told from them afterwards.
     "generator": ThingRule(lambda generator, _now: generator_is_left(generator), _never, in_call=False, dies=True),
+    # They hold a descriptor, or a process, whoever closes the loop: so by hand is no excuse.
+    "transport": ThingRule(
+        transport_is_left, lambda transport: not transport_is_left(transport), at_close=True, graced=True
+    ),
+    "server": ThingRule(server_is_left, lambda server: not server_is_left(server), at_close=True, graced=True),
+    "subprocess": ThingRule(subprocess_is_left, subprocess_is_over, at_close=True, graced=True),
 }
 """By kind of leak."""

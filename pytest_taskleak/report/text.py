@@ -79,6 +79,9 @@ _LABELS = {
     "generator": "async generator {what}",
     "never-awaited": "coroutine {what}",
     "open-loop": "{what}",
+    "transport": "{what} to {task}",
+    "server": "{what} on {task}",
+    "subprocess": "subprocess `{task}`",
 }
 """How one is introduced where that is not by its noun."""
 
@@ -90,7 +93,8 @@ def task_label(leak: Leak) -> str:
     kind = leak.called or leak.kind
     label = _LABELS.get(kind)
     if label is not None:
-        return label.format(task=leak.task, what=leak.coroutine)
+        nameless = "{task}" in label and not leak.task
+        return leak.coroutine if nameless else label.format(task=leak.task, what=leak.coroutine)
     noun = "task" if _blocked(leak) else _NOUNS[kind][0]
     return f"{noun} {leak.task!r}, {leak.coroutine}" if leak.task else f"{noun} {leak.coroutine}"
 

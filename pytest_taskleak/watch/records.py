@@ -11,7 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
 
-    from pytest_taskleak.model import Call, Owner
+    from pytest_taskleak.model import Call, Origin, Owner
+
+
+class Busy(Protocol):
+    """Who is busy: what a recorder is told, and what every record is made from.
+
+    Attributes:
+        current: The owner that the runner is busy with, None between tests.
+        phase: The phase it is in.
+    """
+
+    current: Owner | None
+    phase: str
+
+    def maker(self) -> Origin | None:
+        """What was recorded of the task that runs in this thread, None where none does."""
 
 
 class Listener(Protocol):

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Callable, Collection, Mapping
 
     from pytest_taskleak.model import Call, Owner
@@ -19,7 +18,7 @@ class Made(NamedTuple):
     """Something concurrent, as it was made; it keeps nothing of the user's alive but code.
 
     Attributes:
-        ref: The thing.
+        ref: Gives the thing, None when it is gone; a weak reference, or as weak as one can be.
         key: Its `id`, to know it by when it is being finalized and weak references to it are cleared already.
         owner: On whose behalf it was made, None where unknown, or where it was judged.
         phase: The phase that pytest was in, "" outside of a test.
@@ -28,7 +27,7 @@ class Made(NamedTuple):
         note: What is known of it only at its creation, in words.
     """
 
-    ref: weakref.ref[Any]
+    ref: Callable[[], Any]
     key: int
     owner: Owner | None
     phase: str
@@ -88,6 +87,10 @@ class Register:
         """These were judged: nobody owns them any more, though they are counted while they go on."""
         if keys:
             self._rewrite(lambda entry: (*entry[:2], None, *entry[3:]) if entry[1] in keys else entry)
+
+    def replace(self, key: int, made: Made) -> None:
+        """Put what a thing goes on as in its place."""
+        self._rewrite(lambda entry: made if entry[1] == key else entry)
 
     def give(self, owners: Mapping[int, Owner]) -> None:
         """Make others the owners of these."""

@@ -1,4 +1,4 @@
-"""The recorder of what asyncio makes besides tasks: futures, timers, async generators."""
+"""The recorder of what asyncio makes besides tasks: futures, timers, async generators, and what it opens."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import gc
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import CHOSEN_BY, COUNTED
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.registers import SPARE, Made, Register
+from pytest_taskleak.watch.resources import Resources, has_exited, has_stopped, is_closing
 
 if TYPE_CHECKING:
     import contextvars
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_taskleak.model import Call, Kind, Owner
     from pytest_taskleak.watch.patching import Patch
-    from pytest_taskleak.watch.records import Listener
+    from pytest_taskleak.watch.records import Busy, Listener
 
     Make = Callable[[Callable[..., Any], Patch], Callable[..., Any]]
 
@@ -30,18 +31,6 @@ _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: i
 
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - frames carry strings, compared as such
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120 - as above
-
-
-class Busy(Protocol):
-    """Who is busy: what a recorder is told, and what every record is made from.
-
-    Attributes:
-        current: The owner that the runner is busy with, None between tests.
-        phase: The phase it is in.
-    """
-
-    current: Owner | None
-    phase: str
 
 
 class Things:
@@ -86,6 +75,7 @@ class Things:
         self._own = own
         self._files = _Files(own)
         self._listener = listener
+        self._resources = Resources(self.registers, busy, owner, own=own, listener=listener)
 
     def __bool__(self) -> bool:
         """Whether anything was made that may go on."""
@@ -128,6 +118,11 @@ class Things:
             yield "call_at", self._call_later
         if "generator" in self.registers and hasattr(cls, "_asyncgen_firstiter_hook"):
             yield "_asyncgen_firstiter_hook", self._first_iteration
+        yield from self._resources.wrappers(cls)
+
+    def others(self) -> Iterator[tuple[type, str, Make]]:
+        """What is to be wrapped on other classes: each with a name, and what makes the wrapper."""
+        yield from self._resources.others()
 
     def _calls(self, frame: FrameType) -> tuple[Call, ...]:
         """The frames that made something; () where asyncio made it for itself."""
@@ -233,5 +228,8 @@ _OVER: dict[Kind, Callable[[Any], bool]] = {
     "future": lambda future: future.done() and not getattr(future, "_log_traceback", False),
     "timer": lambda timer: timer.cancelled(),
     "generator": lambda generator: generator.ag_frame is None,
+    "transport": is_closing,
+    "server": has_stopped,
+    "subprocess": has_exited,
 }
 """When a thing has ended, by kind."""

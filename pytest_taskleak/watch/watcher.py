@@ -112,6 +112,8 @@ class Watcher:
             self._patch(asyncio.SelectorEventLoop, close=self._loop_close)
             if sys.platform == "win32":
                 self._patch(asyncio.ProactorEventLoop, close=self._loop_close)
+            for cls, name, make in self.things.others():
+                self._patch(cls, **{name: make})
         uvloop = sys.modules.get("uvloop")
         loop_class = getattr(uvloop, "Loop", None)
         if isinstance(loop_class, type) and loop_class not in self._patched:
@@ -265,6 +267,11 @@ class Watcher:
     def _parent(self, running: asyncio.AbstractEventLoop) -> Origin | None:
         origin: Origin | None = getattr(_current_task(running), ATTRIBUTE, None)
         return origin if origin is not None and origin.run is self else None
+
+    def maker(self) -> Origin | None:
+        """What was recorded of the task that runs in this thread, None where none does."""
+        running = _running_loop()
+        return self._parent(running) if running is not None else None
 
     # -- the wrappers
 

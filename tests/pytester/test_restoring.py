@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.base_events
 import threading
 
 import pytest
@@ -14,6 +15,8 @@ CLASSES = (
     asyncio.BaseEventLoop,
     *asyncio.SelectorEventLoop.__mro__[:-1],
     threading.Thread,
+    asyncio.BaseTransport,
+    asyncio.base_events.Server,
     *uvloop.Loop.__mro__[:-1],
 )
 
