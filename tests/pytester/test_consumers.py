@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 import xml.etree.ElementTree as ET
@@ -925,6 +926,7 @@ WAYS = [
 
 
 def assert_looks_the_same(project, args):
+    gc.collect()  # what other tests of this process left must not be told of while these two are compared
     with_it, without = project.run(*args), project.run("-p", "no:taskleak", *args)
     assert with_it.ret == without.ret == pytest.ExitCode.TESTS_FAILED
     assert without_frames_of_tools(told(with_it)) == without_frames_of_tools(told(without))
