@@ -2,10 +2,10 @@
 
 from pytest_taskleak.watch.blocked import Monitor, StallListener
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin, Unawaited
+from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin, Unawaited, origin_of
 from pytest_taskleak.watch.registers import Made, Register
 from pytest_taskleak.watch.things import Things
-from pytest_taskleak.watch.watcher import Watcher, origin_of
+from pytest_taskleak.watch.watcher import Watcher
 from pytest_taskleak.watch.workers import Workers, executor_of, is_shut_down
 
 __all__ = [

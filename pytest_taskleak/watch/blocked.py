@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pytest_taskleak.model import Stall
 from pytest_taskleak.watch.calls import LOOP_STEP
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.watcher import origin_of
+from pytest_taskleak.watch.records import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,12 +6,14 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from pytest_taskleak.model import Origin
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
     from types import CodeType
 
-    from pytest_taskleak.model import Call, Origin, Owner
+    from pytest_taskleak.model import Call, Owner
 
 
 class Busy(Protocol):
@@ -124,3 +126,9 @@ class ThreadOrigin:
         self.phase = phase
         self.calls = calls
         self.settled = False
+
+
+def origin_of(task: object) -> Origin | None:
+    """What any run recorded of a task, None where nothing was."""
+    origin = getattr(task, ATTRIBUTE, None)
+    return origin if type(origin) is Origin else None

@@ -12,7 +12,7 @@ from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.coroutines import Coroutines
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin
+from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin, origin_of
 from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.workers import Workers, is_pooled
 
@@ -239,9 +239,8 @@ class Watcher:
 
     def owner_now(self) -> Owner | None:
         """On whose behalf the code works that is running in this thread."""
-        running = _running_loop()
-        parent = self._parent(running) if running is not None else None
-        return (parent.owner if parent is not None else None) or self._owner_now(running)
+        origin = self.maker()
+        return (origin.owner if origin is not None else None) or self._owner_now(_running_loop())
 
     def owner_of(self, handle: object) -> Owner | None:
         """On whose behalf a loop calls a handle that has just failed; uvloop is still in its context, and hides it."""
@@ -449,9 +448,3 @@ class Watcher:
                 self.listener.failed(error)
 
         return start
-
-
-def origin_of(task: object) -> Origin | None:
-    """What any run recorded of a task, None where nothing was."""
-    origin = getattr(task, ATTRIBUTE, None)
-    return origin if type(origin) is Origin else None

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_taskleak.model import Kind, Owner
     from pytest_taskleak.watch.patching import Patch
-    from pytest_taskleak.watch.records import Listener
-    from pytest_taskleak.watch.things import Busy
+    from pytest_taskleak.watch.records import Busy, Listener
 
     Make = Callable[[Callable[..., Any], Patch], Callable[..., Any]]
 
