@@ -8,10 +8,12 @@ import pytest
 from pytest_taskleak.judge import pending_tasks
 
 KINDS = [asyncio.Task, asyncio.tasks._PyTask]
-eager = pytest.param({"eager_start": True}, marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="since 3.12"))
+WAYS = {"scheduled": {}, "eager": {"eager_start": True}}
+if sys.version_info < (3, 12):
+    del WAYS["eager"]  # tasks cannot be eager there
 
 
-@pytest.mark.parametrize("how", [{}, eager], ids=["scheduled", "eager"])
+@pytest.mark.parametrize("how", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("kind", KINDS, ids=["in C", "in Python"])
 @pytest.mark.parametrize("own", [False, True], ids=["asyncio's", "a subclass"])
 async def test_a_task_is_seen_until_it_is_done(own, kind, how):
