@@ -6,51 +6,70 @@ import asyncio
 import fnmatch
 import logging
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge, report
-from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.lost import Lost
+from pytest_taskleak.model import KINDS, Leak, Owner
 from pytest_taskleak.places import Places
-from pytest_taskleak.watch import Watcher, origin_of
+from pytest_taskleak.stalls import Stalls
+from pytest_taskleak.watch import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
+    from types import FrameType, TracebackType
+
+    from pytest_taskleak.verdicts import Verdict
+    from pytest_taskleak.watch import Unawaited
 
 _log = logging.getLogger(__name__)
 
 
 class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.suppress`
-    """Raise `TaskLeakError` when tasks that the block started are alive when it ends.
+    """Raise `TaskLeakError` when what the block started goes on when it ends.
 
         async with assert_no_leaks():
             await bot.handle(message)
 
-    Guarantees: only tasks of the block are judged (those that it makes, and those that they make), not what
-    other tasks of the loop start meanwhile. A block that raises keeps its exception; the leaks are added to it as a
-    note. KeyboardInterrupt, SystemExit and cancellation pass without a word. Inside a test that the plugin
-    watches, what is raised here is not reported a second time.
+    Guarantees: only what the block starts is judged, tasks and all the rest (and what they start), not what other
+    tasks of the loop start meanwhile. What its own variables hold dies with them, and is no leak. A block that raises
+    keeps its exception; the leaks are added to it as a note. KeyboardInterrupt, SystemExit and cancellation pass
+    without a word. Inside a test that the plugin watches, what is raised here is not reported a second time.
 
     Raises:
         TaskLeakError: With the line that made the task as the end of its traceback, and `leaks` in words.
-        ValueError: For a grace that is no time.
+        ValueError: For a grace, or a limit, that is no time.
     """
 
     def __init__(
-        self, *, grace: float = 0.1, strict: bool = False, cancel: bool = False, expect: Sequence[str] = ()
+        self,
+        *,
+        grace: float = 0.1,
+        strict: bool = False,
+        cancel: bool = False,
+        blocked: float = 0.0,
+        expect: Sequence[str] = (),
     ) -> None:
         """Make a block's judge.
 
         Args:
             grace: Seconds that suspects are given to end; without suspects nothing waits.
-            strict: Report tasks that were cancelled and not awaited too.
+            strict: Report tasks that were cancelled and not awaited too, and what the block's variables hold.
             cancel: Cancel what is reported, and let it end.
-            expect: Names of tasks or coroutines that may be left; `*` and `?` match.
+            blocked: Seconds that one step of a task of the block may keep the loop from turning; 0 for no limit. A
+                thread looks on meanwhile.
+            expect: Names of tasks, coroutines or callbacks that may be left, or may block; `*` and `?` match.
         """
         if not 0 <= grace < float("inf"):
             raise ValueError(f"grace={grace!r} is not valid; give seconds, 0 or more")
+        if not 0 <= blocked < float("inf"):
+            raise ValueError(f"blocked={blocked!r} is not valid; give seconds, 0 for off")
         self._grace = grace
+        self._blocked = blocked
+        self._stalls: Stalls | None = None
         self._strict = strict
         self._cancel = cancel
         self._expect = (expect,) if isinstance(expect, str) else tuple(expect)
@@ -61,26 +80,31 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the line of the block
         where = f"`assert_no_leaks` at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         self._block = Owner("block", "", where)
-        self._watcher = Watcher.active() or Watcher(
-            _Listener(self._places), carriers=judge.CARRIERS, carries=judge.carries, own=self._places.own
-        )
+        self._watcher = Watcher.active() or _recorder(self._places)
         self._watcher.start()
         self._watcher.users += 1
         self._task = asyncio.current_task()
         self._before = self._watcher.lend(self._task, self._block)
         self._block.outer = self._before
         self._block.nodeid = self._before.nodeid if self._before is not None else ""
+        if self._blocked:
+            self._stalls = Stalls(self._watcher, self._places, self._watcher.listener.failed)
+            self._stalls.monitor.watch(self._blocked)
+            self._stalls.monitor.follow(asyncio.get_running_loop(), threading.get_ident())
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """End: what the block started must be over."""
+        stalled = self._stalled()
         self._watcher.lend(self._task, self._before)
         self._block.ended = True
         try:
             if error is not None and not isinstance(error, Exception):
                 return
-            leaks = await self._judge()
+            leaks = [*await self._judge(), *stalled]
+            frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the block's
+            leaks += self._left_besides_tasks(frame)
         finally:
             self._watcher.users -= 1
             if not self._watcher.users:
@@ -107,7 +131,8 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         if any(not task.done() for task in suspects) and self._grace:
             await asyncio.wait(suspects, timeout=self._grace)
         listener = self._watcher.listener
-        leaks = listener.take(self._block) if isinstance(listener, _Listener) else []
+        heard = listener.take(self._block) if isinstance(listener, _Listener) else []
+        leaks = [leak for leak in heard if not self._is_expected(leak.task, leak.coroutine)]
         for task in suspects:
             ended = task.done()
             if ended and not (self._strict and task in asked and task.cancelled()):
@@ -124,41 +149,84 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
                 await asyncio.wait(left, timeout=self._grace)
         return leaks
 
+    def _left_besides_tasks(self, frame: FrameType) -> list[Leak]:
+        leftovers = Leftovers(self._watcher.things, self._places, {}, judge.Adoptions())
+        leftovers.strict = self._strict
+        leftovers.passing = lambda: list(frame.f_locals.values())
+        leftovers.owner_of = self._owner_of
+        leftovers.look([asyncio.get_running_loop()], of=self._block)
+        leftovers.look_for_survivors(None, of=self._block)
+        return [leak for _, leak in leftovers.verdicts() if not self._is_expected(leak.task, leak.coroutine)]
+
+    def _stalled(self) -> list[Leak]:
+        """What blocked the loop in the block; what is told here is told once."""
+        if self._stalls is None:
+            return []
+        stalled = self._stalls.of_block(self._block)
+        self._stalls.stop()
+        self._block.blamed = bool(stalled)
+        return [leak for leak in stalled if not self._is_expected(leak.task, leak.coroutine)]
+
+    def _owner_of(self, task: asyncio.Task[Any]) -> Owner | None:
+        origin = self._watcher.origin(task)
+        return origin.owner if origin is not None else None
+
     def _is_mine(self, task: asyncio.Task[Any]) -> bool:
         origin = self._watcher.origin(task)
         return origin is not None and origin.owner is self._block and not origin.settled
 
     def _expected(self, task: asyncio.Task[Any]) -> bool:
-        names = (task.get_name(), getattr(task.get_coro(), "__qualname__", ""))
+        return self._is_expected(task.get_name(), getattr(task.get_coro(), "__qualname__", ""))
+
+    def _is_expected(self, *names: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._expect for name in names)
 
 
 class _Listener:
     """Hears what the recorder that all blocks share tells, where no plugin records."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self._lost: list[tuple[Owner, Leak]] = []
+    lost: Lost
+
+    def __init__(self) -> None:
+        self._lost: list[Verdict] = []
 
     def take(self, block: Owner) -> list[Leak]:
-        """What was destroyed while pending, of one block."""
-        mine = [leak for owner, leak in self._lost if owner is block]
-        self._lost = [(owner, leak) for owner, leak in self._lost if owner is not block]
-        return mine
+        """What was heard of and not retrieved or awaited, of one block."""
+        verdicts = [*self._lost, *self.lost.verdicts()]
+        self._lost = [verdict for verdict in verdicts if verdict.owner is not block]
+        return [verdict.leak for verdict in verdicts if verdict.owner is block]
 
-    def closing(self, _loop: asyncio.AbstractEventLoop, /) -> None:
+    def closing(self, _loop: asyncio.AbstractEventLoop, /, *, by_runner: bool) -> None:
         """A loop is closed: the block's own is not, while it runs."""
 
-    def complained(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
-        """A task was destroyed while it was pending."""
-        if not str(context.get("message")).startswith("Task was destroyed"):
-            return
-        task = cast("asyncio.Task[Any]", context.get("task"))
-        origin = origin_of(task)
-        if origin is not None and origin.owner is not None and not origin.settled and not origin.owner.ended:
-            origin.settled = True
-            self._lost.append((origin.owner, explain.describe_lost(task, origin, None, self._places)))
+    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
+        """A task was destroyed while it was pending, or an error was lost."""
+        self.lost.complained(loop, context)
+
+    def unawaited(self, found: Unawaited, /) -> bool:
+        """A coroutine was freed and never awaited."""
+        return self.lost.unawaited(found)
 
     def failed(self, error: Exception, /) -> None:
         """Note a defect of the recorder's own: it changes nothing, and is not raised into the block."""
         _log.error("a defect of pytest-taskleak itself; please report it", exc_info=error)
+
+
+def _goes_on(owner: Owner) -> bool:
+    return not owner.ended
+
+
+def _recorder(places: Places) -> Watcher:
+    """A recorder for blocks alone."""
+    listener = _Listener()
+    watcher = Watcher(
+        listener,
+        carriers=judge.CARRIERS,
+        carries=judge.carries,
+        own=places.own,
+        kinds=KINDS,
+    )
+    listener.lost = Lost(watcher, places, of_blocks=True)
+    listener.lost.judged = _goes_on
+    watcher.coroutines.begins()
+    return watcher

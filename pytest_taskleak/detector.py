@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 import traceback
@@ -10,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
+from pytest_taskleak.leftovers import Leftovers
+from pytest_taskleak.lost import Lost
+from pytest_taskleak.stalls import Stalls
+from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded
 from pytest_taskleak.watch import Watcher
+from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import asyncio
+    from collections.abc import Callable, Collection, Iterable
 
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
-    from pytest_taskleak.watch import LoopRecord
-
-_HANGS_AFTER = 2.0
-"""Seconds after which a sweep that still waits for a task is announced: it may wait for ever."""
+    from pytest_taskleak.watch import Unawaited
 
 _PILE = 2
 """Tests that each leave a task of their own with the same fixture before that is a pile."""
@@ -41,21 +43,39 @@ class Detector:
     Attributes:
         watcher: The recorder; whoever runs tests tells it who is busy.
         adoptions: What stays with fixtures.
+        stalls: Blocked loops.
         fixtures: The fixtures that are set up, by any key.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
+        kinds: What is judged, by the names of `model.KINDS`.
+        leftovers: Judges what is left besides tasks.
+        workplaces: Judges threads, executors and loops.
+        lost: Judges errors that nobody heard, and coroutines that nobody awaited.
         test: The test that is running, None between tests.
         announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
 
-    def __init__(self, places: Places, *, grace: float, strict: bool, announce: Callable[[list[Leak]], None]) -> None:
+    def __init__(
+        self,
+        places: Places,
+        *,
+        grace: float,
+        strict: bool,
+        kinds: Collection[str],
+        announce: Callable[[list[Leak]], None],
+    ) -> None:
         """Make a detector that wraps nothing yet."""
-        self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own)
+        self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own, kinds=kinds)
         self.adoptions = judge.Adoptions()
+        self.stalls = Stalls(self.watcher, places, self.failed)
         self.fixtures: dict[object, judge.LiveFixture] = {}
-        self.grace = grace
-        self.strict = strict
-        self._defects: list[BaseException] = []
+        self.lost = Lost(self.watcher, places)
+        self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
+        self.workplaces = Workplaces(self.watcher, places, self.fixtures, self.leftovers)
+        self.leftovers.owner_of = self._owner if "tasks" in kinds else None
+        self.kinds = kinds
+        self.judge_by(grace, strict=strict)
+        self._defects: list[str] = []
         self._failed = False
         self.announce = announce
         self.test: Owner | None = None
@@ -64,6 +84,11 @@ class Detector:
         self._lost: list[Verdict] = []
         self._lock = threading.Lock()
 
+    def judge_by(self, grace: float, *, strict: bool) -> None:
+        """Give suspects `grace` seconds from now on, and report what cannot be decided where that is asked for."""
+        self.grace = self.leftovers.grace = grace
+        self.strict = self.leftovers.strict = self.lost.strict = strict
+
     def start(self) -> None:
         """Begin to record; harmless when repeated."""
         self.watcher.users = max(self.watcher.users, 1)
@@ -71,66 +96,59 @@ class Detector:
 
     def stop(self) -> None:
         """Restore everything; harmless when repeated."""
+        self.stalls.stop()
         self.watcher.stop()
         self._suspects.clear()
         self.fixtures.clear()
 
     # -- what the recorder tells, in any thread
 
-    def closing(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None] | None:
+    def closing(self, loop: asyncio.AbstractEventLoop, *, by_runner: bool) -> Callable[[], None] | None:
         """Look at a loop that is about to be swept or closed: whatever is left there outlives its loop."""
         tasks = judge.pending_tasks(loop)
-        if not tasks:
+        if not tasks and not self.leftovers:
             return None
         if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
             self._let_go(tasks)  # the run was cut short: what is alive is so by design
             return None
+        swept = self._before_sweep(loop, tasks) if tasks else None
+        if not self.leftovers:
+            return swept
+        closed = self.leftovers.closing(loop, by_runner=by_runner, in_teardown=self.watcher.phase == "teardown")
+        return in_turn(swept, closed) if swept and closed else swept or closed
+
+    def _before_sweep(
+        self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]]
+    ) -> Callable[[], None] | None:
         suspects = self._judged(loop, self._suspects_among(tasks, everyone=True), last=True)
         if not suspects:
             return None
+        self.workplaces.told(loop)
         for suspect in suspects:
             suspect.swept = True
+            suspect.promises = self.leftovers.promised(loop, suspect.works_on)
         self._adopted_by_closers(suspects)
         with self._lock:
             self._suspects += suspects
-        return _Sweep(self, loop, suspects).end
+        return Sweep(self.hangs, loop, suspects).end
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Hear of tasks that were collected while pending, or whose exception nobody retrieved."""
-        message = str(context.get("message", ""))
-        task = context.get("task") or context.get("future")
-        if not isinstance(task, asyncio.Task):
-            return
-        origin = self._origin(task)  # pyright: ignore[reportUnknownArgumentType] - a task of anything
-        if origin is None or origin.settled or origin.owner is None or origin.owner.interrupted:
-            return
-        if message.startswith("Task was destroyed but it is pending"):
-            error = None
-        elif message.startswith("Task exception was never retrieved"):
-            error = context.get("exception")
-            if error is None or not self._ours_to_tell(loop, origin):
-                return
-        else:
-            return
-        origin.settled = True
-        leak = explain.describe_lost(task, origin, error, self._places)  # pyright: ignore[reportUnknownArgumentType]
-        with self._lock:
-            self._lost.append(Verdict(origin.owner.outer or origin.owner, leak))
+        """Hear what a loop's exception handler is about to hear."""
+        self.lost.complained(loop, context)
 
-    def _ours_to_tell(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> bool:
-        """Whether a lost exception fails a test: not a library's own affair, nor one that the user's handler gets."""
-        own = any(self._places.own(code.co_filename) for code, _ in origin.calls)
-        return self.strict or (own and loop.get_exception_handler() is None)
+    def unawaited(self, found: Unawaited) -> bool:
+        """Hear of a coroutine that was freed and never awaited."""
+        return self.lost.unawaited(found)
 
     def failed(self, error: Exception) -> None:
-        """Keep a defect of the detector's own."""
+        """Keep a defect of the detector's own, in words: its traceback would keep what is the user's alive."""
         self._failed = True
-        self._defects.append(error)
+        self._defects.append("".join(traceback.format_exception(error)))
 
     def take_defects(self) -> list[str]:
         """The detector's own failures since the last time, in words."""
         defects, self._defects = self._defects, []
-        return ["".join(traceback.format_exception(error)) for error in defects]
+        return defects
 
     # -- what whoever runs the tests asks for
 
@@ -140,6 +158,8 @@ class Detector:
         Args:
             test: The test that has just ended, to count what stays with fixtures; None where there is none.
         """
+        if self.leftovers:
+            self.leftovers.look([loop for it in self.watcher.loops() if (loop := it.loop) is not None])
         for record in self.watcher.loops():
             loop = record.loop
             if loop is None:
@@ -153,7 +173,12 @@ class Detector:
                 self._suspects += self._judged(loop, self._left_with_fixtures(loop, suspects, test))
             if test is not None:
                 self._piles(loop, tasks, test)
-            self._running_thread(record, idle=not tasks)
+            self.workplaces.tell_running(record, self.grace, idle=not tasks)
+        try:
+            if self.workplaces:
+                self.workplaces.look(self.grace)
+        except Exception as error:  # noqa: BLE001 - tasks are told whatever befalls the others
+            self.failed(error)
 
     def look_before_wider_fixtures_end(self, test: Owner) -> None:
         """Look at what the test leaves with wider fixtures, which may be about to clean up a pile at their end.
@@ -161,6 +186,8 @@ class Detector:
         Args:
             test: The test; the fixtures made for it alone have ended.
         """
+        if self.leftovers and not test.interrupted:
+            self.leftovers.look_before_wider_fixtures_end(test)
         for record in self.watcher.loops():
             loop = record.loop
             tasks = judge.pending_tasks(loop) if loop is not None else []
@@ -173,12 +200,38 @@ class Detector:
                 self._left_with_fixtures(loop, suspects, test)
             self._piles(loop, tasks, test)
 
-    def verdicts(self) -> list[Verdict]:
-        """Judge every suspect, once and for all, and let go of it."""
+    def counts(self) -> dict[str, int]:
+        """How much goes on just now, by the names of `model.COUNTED`; what asyncio makes for itself is not counted."""
+        loops = (loop for record in self.watcher.loops() if (loop := record.loop) is not None)
+        return {
+            "tasks": sum(len(judge.pending_tasks(loop)) for loop in loops),
+            **self.watcher.things.counts(),
+            **self.watcher.workers.counts(),
+        }
+
+    def verdicts(self, test: Owner | None) -> list[Verdict]:
+        """Judge every suspect, once and for all, and let go of it.
+
+        Args:
+            test: The test that has just ended; None where there is none.
+        """
+        verdicts = self._of_tasks()
+        try:
+            if self.leftovers:
+                self.leftovers.look_for_survivors(test)
+            verdicts += self.leftovers.verdicts() + self.workplaces.verdicts()
+        except Exception as error:  # noqa: BLE001 - what cannot be told must not take the tasks along
+            self.failed(error)
+        for owner, _ in verdicts:
+            if owner is not None:
+                owner.blamed = True
+        asked_for = [Verdict(owner, leak) for owner, leak in self.stalls.leaks()]
+        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds] + asked_for
+
+    def _of_tasks(self) -> list[Verdict]:
         with self._lock:
             suspects, self._suspects = self._suspects, []
             lost, self._lost = self._lost, []
-        verdicts = lost
         leaks: list[tuple[Suspect, Verdict]] = []
         for suspect in suspects:
             try:
@@ -186,11 +239,7 @@ class Detector:
                     leaks.append((suspect, Verdict(suspect.owner, leak)))
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
-        verdicts += folded(leaks)
-        for owner, _ in verdicts:
-            if owner is not None:
-                owner.blamed = True
-        return verdicts
+        return lost + self.lost.verdicts() + folded(leaks)
 
     def _verdict(self, suspect: Suspect) -> Leak | None:
         suspect.close()
@@ -296,7 +345,7 @@ class Detector:
         """Whether a suspect ended with an exception that its owner's finalizers alone can still retrieve."""
         if judge.lost_exception(suspect.task) is None or suspect.origin is None:
             return False
-        return self._ours_to_tell(loop, suspect.origin)
+        return self.lost.ours_to_tell(loop, suspect.origin.calls)
 
     def _adopted_by_closers(self, suspects: list[Suspect]) -> None:
         """A wider fixture that keeps a swept task and has an end of its own may yet stop it: undecidable."""
@@ -354,23 +403,6 @@ class Detector:
             suspect.owner, suspect.piled_up, suspect.piled_with = test, tuple(tests), owner
             self._suspects += self._judged(loop, [suspect])
 
-    def _running_thread(self, record: LoopRecord, *, idle: bool) -> None:
-        """A loop that still runs in a thread whose owner has ended; where it has tasks, they tell it all."""
-        loop, thread = record.loop, record.thread
-        if loop is None or thread is None or not loop.is_running() or not thread.is_alive():
-            return
-        origin = self.watcher.thread_origin(thread)
-        if origin is None or origin.settled or origin.owner is None or not origin.owner.ended:
-            return
-        first = next((code for code, _ in origin.calls if not self._places.standard(code.co_filename)), None)
-        if not self.strict and (first is None or not self._places.own(first.co_filename)):
-            return  # a library's loop for the life of the process
-        origin.settled = True
-        if not idle:
-            return
-        leak = explain.describe_running(thread.name, origin.owner, origin.phase, origin.calls, self._places)
-        self._lost.append(Verdict(origin.owner, leak))
-
     def _describe(self, suspect: Suspect) -> Leak:
         keeper = suspect.piled_with or suspect.adopter
         found = explain.Found(
@@ -381,6 +413,7 @@ class Detector:
             stop_tried=suspect.stop_tried,
             piled_up=suspect.piled_up,
             keeper=keeper.name if keeper is not None else "",
+            promises=suspect.promises,
             grace=self.grace,
         )
         return explain.describe(suspect.task, suspect.origin, suspect.owner, suspect.words, found, self._places)
@@ -392,18 +425,3 @@ class Detector:
             suspect.swallows = True
         if stuck:
             self.announce([self._describe(suspect) for suspect in stuck])
-
-
-class _Sweep:
-    """What happens to suspects while their loop is closed over them."""
-
-    def __init__(self, detector: Detector, loop: asyncio.AbstractEventLoop, suspects: list[Suspect]) -> None:
-        self._detector = detector
-        self._suspects = [suspect for suspect in suspects if not suspect.ended_in_grace]
-        self._timer = loop.call_later(_HANGS_AFTER, detector.hangs, self._suspects) if not loop.is_closed() else None
-
-    def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for suspect in self._suspects:
-            suspect.watch_for_stop()

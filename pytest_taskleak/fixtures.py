@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,7 @@ _GENERATORS = (types.GeneratorType, types.AsyncGeneratorType)
 
 def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> list[object]:
     """What a fixture keeps: its value, the locals of its suspended generator, the class it sets attributes on."""
-    cached = fixturedef.cached_result
-    kept: list[object] = [cached[0]] if cached is not None else []
-    for finalizer in _finalizers(fixturedef):
-        for generator in _generators(finalizer):
-            frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
-            kept += list(frame.f_locals.values()) if frame is not None else []
+    kept = values(fixturedef)
     holder: object = None
     asked: Any = request
     if fixturedef.func.__module__.startswith(_RUNNERS):
@@ -38,9 +35,44 @@ def roots(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) ->
     return kept
 
 
+def values(fixturedef: pytest.FixtureDef[Any]) -> list[object]:
+    """What a fixture alone keeps: its value, and the locals of its suspended generator."""
+    cached = fixturedef.cached_result
+    kept: list[object] = [cached[0]] if cached is not None else []
+    for finalizer in _finalizers(fixturedef):
+        for generator in _generators(finalizer):
+            frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+            kept += list(frame.f_locals.values()) if frame is not None else []
+    return kept
+
+
 def can_clean_up(fixturedef: pytest.FixtureDef[Any]) -> bool:
     """Whether anything of the user's runs when the fixture is finalized."""
     return any(not _of_pytest(finalizer) for finalizer in _finalizers(fixturedef))
+
+
+def code_of(item: pytest.Item) -> types.CodeType | None:
+    """What a test runs, below whatever is wrapped around it; None where it is not a function."""
+    function: Any = getattr(item, "function", None)
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    return code if isinstance(code, types.CodeType) else None
+
+
+def passing(item: pytest.Item) -> list[object]:
+    """What pytest has in hand of a test whose teardown is over, and will let go of: its arguments, its instance."""
+    known = vars(item)
+    return [known.get("funcargs"), known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
+
+
+def shown() -> list[object]:
+    """What the frames of the last failure hold, which `sys` keeps for debuggers."""
+    error: object = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    trace = error.__traceback__ if isinstance(error, BaseException) else None
+    kept: list[object] = []
+    while trace is not None:
+        kept += trace.tb_frame.f_locals.values()
+        trace = trace.tb_next
+    return kept
 
 
 def _finalizers(fixturedef: pytest.FixtureDef[Any]) -> list[Callable[[], object]]:

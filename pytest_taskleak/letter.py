@@ -48,11 +48,13 @@ class Letter:
         shown: Found, and shown in a report where it fails anything.
         late: Found when its test was over: to be reported by itself.
         defects: The plugin's own failures, in words.
+        counts: How much went on before a test and after it, by what it is; {} for a test that started nothing.
     """
 
     shown: list[Found] = dataclasses.field(default_factory=list[Found])
     late: list[Found] = dataclasses.field(default_factory=list[Found])
     defects: list[str] = dataclasses.field(default_factory=list[str])
+    counts: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict[str, tuple[int, int]])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, {} where there is nothing to say; `from_json` makes it again."""
@@ -60,6 +62,7 @@ class Letter:
             "shown": [found.to_json() for found in self.shown],
             "late": [found.to_json() for found in self.late],
             "defects": self.defects,
+            "counts": {name: list(pair) for name, pair in self.counts.items()},
         }
         return {name: value for name, value in values.items() if value}
 
@@ -70,6 +73,7 @@ class Letter:
             [Found.from_json(found) for found in data.get("shown", ())],
             [Found.from_json(found) for found in data.get("late", ())],
             list(data.get("defects", ())),
+            {name: (before, after) for name, (before, after) in data.get("counts", {}).items()},
         )
 
 
@@ -78,6 +82,7 @@ def carry(report: object, letter: Letter) -> None:
     known = read(report)
     for name in ("shown", "late", "defects"):
         getattr(known, name).extend(getattr(letter, name))
+    known.counts |= letter.counts
     values = known.to_json()
     if values:
         setattr(report, _ATTRIBUTE, values)

@@ -10,13 +10,62 @@ if TYPE_CHECKING:
 
 OwnerKind = Literal["test", "fixture", "block"]
 Phase = Literal["setup", "call", "teardown"]
-Kind = Literal["pending", "destroyed", "lost-exception", "running-loop"]
+Kind = Literal[
+    "pending",
+    "destroyed",
+    "running-loop",
+    "lost-exception",
+    "lost-callback",
+    "never-awaited",
+    "future",
+    "timer",
+    "generator",
+    "transport",
+    "server",
+    "subprocess",
+    "thread",
+    "executor",
+    "open-loop",
+    "growth",
+    "blocked-loop",
+]
+"""What a leak is."""
+
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "tasks": ("pending", "destroyed"),
+    "futures": ("future",),
+    "timers": ("timer",),
+    "generators": ("generator",),
+    "transports": ("transport", "server", "subprocess"),
+    "threads": ("thread", "executor"),
+    "loops": ("running-loop", "open-loop"),
+    "errors": ("lost-exception", "lost-callback"),
+    "coroutines": ("never-awaited",),
+}
+"""The names by which kinds are chosen, and the leaks that each stands for."""
+
+CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
+"""The name by which a leak is chosen."""
+
+COUNTED: dict[Kind, str] = {
+    "pending": "tasks",
+    "future": "futures",
+    "timer": "timers",
+    "generator": "async generators",
+    "transport": "transports",
+    "server": "servers",
+    "subprocess": "subprocesses",
+    "thread": "threads",
+    "executor": "executor threads",
+    "open-loop": "loops",
+}
+"""What is counted around each test, by what it would be a leak of."""
 
 
 class TaskLeakError(AssertionError):
-    """Work outlived the test, fixture or block that started it.
+    """Work outlived the test, fixture or block that started it, or blocked its loop.
 
-    Its traceback ends at the line that made the first leaked task.
+    Its traceback ends at the line that made the first leaked task, or that blocked.
 
     Attributes:
         leaks: What was found, in words.
@@ -141,6 +190,33 @@ class Origin:
 _LONGEST_CHAIN = 8
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stall:
+    """A callback, or one step of a task, that kept its loop from turning; it refers to nothing of the user's.
+
+    Attributes:
+        seconds: How long it was seen to run; it may have run a little longer.
+        threshold: Seconds that a step may take.
+        owner: On whose behalf it ran, None where unknown.
+        phase: The phase that pytest was in, "" outside of a test.
+        task: The task's name, "" for a plain callback.
+        runs: Qualified name of the task's coroutine, or of the callback.
+        is_task: Whether it was a step of a task.
+        calls: Where it was most of the time, the innermost call first.
+        origin: What was recorded of the task, None for a callback or where nobody saw.
+    """
+
+    seconds: float
+    threshold: float
+    owner: Owner | None
+    phase: str
+    task: str
+    runs: str
+    is_task: bool
+    calls: tuple[Call, ...]
+    origin: Origin | None
+
+
 class Place(NamedTuple):
     """A line of code that a person can open.
 
@@ -167,7 +243,7 @@ class Place(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leak:
-    """One piece of work that outlived its owner, in words: it refers to nothing of the user's.
+    """One piece of work that outlived its owner, or blocked its loop, in words: it refers to nothing of the user's.
 
     Attributes:
         kind: What was found.
@@ -186,6 +262,8 @@ class Leak:
         nodeid: The test, or the test that was running when the fixture was set up.
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
+        holders: Who holds it, from a module on, where objects grow.
+        called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
     kind: Kind
@@ -204,16 +282,26 @@ class Leak:
     nodeid: str
     phase: str
     children: tuple[str, ...] = ()
+    holders: str = ""
+    called: str = ""
 
     @property
     def line_to_change(self) -> Place | None:
         """The line that made the task: the innermost one that is the project's own.
 
         Where no such line made it (a callback of the loop did, or nobody saw), the line of the project's own at
-        which it waits; else whatever is known.
+        which it waits; else whatever is known. Where a loop was blocked, it is the line that did.
         """
+        if self.kind == "blocked-loop":
+            stack = self.waits[::-1]
+            return next((place for place in stack if place.own), stack[0] if stack else None)
         places = (*self.created, *self.waits)
         return next((place for place in places if place.own), places[0] if places else None)
+
+    @property
+    def chosen_by(self) -> str:
+        """The name in `taskleak_kinds` that stands for it."""
+        return CHOSEN_BY[self.kind]
 
     @property
     def in_library(self) -> bool:
@@ -265,4 +353,4 @@ def fold(leak: Leak, below: list[Leak]) -> Leak:
     words = [f"{child.coroutine}, {child.verdict}" for child in below[:_MOST_CHILDREN]]
     if len(below) > _MOST_CHILDREN:
         words.append(f"and {len(below) - _MOST_CHILDREN} more")
-    return dataclasses.replace(leak, children=tuple(words))
+    return dataclasses.replace(leak, children=(*leak.children, *words))

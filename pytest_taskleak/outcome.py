@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import pytest
 
@@ -10,7 +10,7 @@ from pytest_taskleak import report as texts
 from pytest_taskleak.model import Leak, TaskLeakError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from typing_extensions import Unpack
 
@@ -18,10 +18,17 @@ SECTION = "taskleak"
 
 
 class Show(TypedDict):
-    """How details are shown: pytest's verbosity, and the folder that paths are relative to."""
+    """How details are shown.
+
+    Attributes:
+        verbosity: pytest's.
+        root: The folder that paths are relative to.
+        counts: How much went on before the test and after it, where that is known.
+    """
 
     verbosity: int
     root: str
+    counts: NotRequired[Mapping[str, tuple[int, int]]]
 
 
 def represent(item: pytest.Item | None, leaks: Sequence[Leak], **show: Unpack[Show]) -> Any:

@@ -75,6 +75,10 @@ class Places:
         """The lines of recorded calls, in their order."""
         return tuple(self.place(call) for call in calls)
 
+    def line(self, path: str, line: int, function: str = "") -> Place:
+        """A line of which no code is at hand."""
+        return Place(path, line, function, None, None, self.own(path), self._module(path), line)
+
     def definition(self, code: CodeType) -> Place:
         """The first line of a function: all that is known of a coroutine that nobody saw start."""
         return self.place((code, -1))._replace(line=code.co_firstlineno, column=None, end_column=None)

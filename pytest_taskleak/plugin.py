@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pytest_taskleak.model import Phase
+    from pytest_taskleak.settings import Growing
 
 _OPTIONS = pytest.StashKey[Options]()
 _RUN = pytest.StashKey[Run]()
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if not hasattr(config, "workerinput"):
             config.stash[_LEDGER] = Ledger(config, run.show)
         config.pluginmanager.register(_Reports(config), "taskleak-reports")
+    if options.growing is not None:
+        config.pluginmanager.register(_Growth(config, options.growing), "taskleak-growth")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -127,6 +130,58 @@ class _Reports:
             run.logged(report)
         if ledger := self._config.stash.get(_LEDGER, None):
             ledger.logged(report)
+
+
+class _Growth:
+    """Hooks that are there only where the growth of the run is asked for."""
+
+    def __init__(self, config: pytest.Config, growing: Growing) -> None:
+        from pytest_taskleak.growth.overview import Overview  # noqa: PLC0415 - needed only when it is asked for
+        from pytest_taskleak.growth.suite import Series, Suite  # noqa: PLC0415 - the same
+
+        self._suite = Suite(getattr(config, "workerinput", {}).get("workerid", ""))
+        self._overview = Overview(growing)
+        self._counts = False
+        self._read = Series.from_json
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        self._counts = not session.config.pluginmanager.hasplugin("dsession")  # else xdist's workers do it
+        if self._counts:
+            self._suite.start()
+        try:
+            return (yield)
+        finally:
+            if self._counts:
+                self._overview.enter(self._suite.stop())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        result = yield
+        self._suite.count(item.nodeid)
+        return result
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self._counts:
+            self._suite.logged(report)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        yield
+        config: Any = session.config
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["taskleak_growth"] = self._suite.series.to_json()
+        else:
+            self._overview.finish(session)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        if series := getattr(node, "workeroutput", {}).get("taskleak_growth"):
+            self._overview.enter(self._read(series))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        self._overview.write(terminalreporter)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -13,51 +13,26 @@ from _pytest import runner
 
 from pytest_taskleak import fixtures, outcome
 from pytest_taskleak import report as texts
+from pytest_taskleak.attempt import Attempt
 from pytest_taskleak.detector import Detector
 from pytest_taskleak.judge import LiveFixture
 from pytest_taskleak.letter import Found, Letter, carry
 from pytest_taskleak.model import Leak, Owner
 from pytest_taskleak.places import Places
+from pytest_taskleak.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
+    from pytest_taskleak.growth.repeating import Repeated
     from pytest_taskleak.model import Phase
     from pytest_taskleak.outcome import Show
     from pytest_taskleak.settings import Options, Settings
-    from pytest_taskleak.verdicts import Verdict
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _CUT_SHORT = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Attempt:
-    """One attempt at one test.
-
-    Attributes:
-        owner: The attempt as an owner; another attempt at the same test is another owner.
-        settings: How it is judged.
-        seen: How much the run had recorded when it began.
-        owners: The attempt and the fixtures made for it alone.
-        ended_fixtures: The wider fixtures that ended with it.
-        closing: Whether the first of them has begun to end.
-        reports: Its reports so far.
-        logged: The phases whose report was handed out already.
-        verdicts: What was found when it was over.
-    """
-
-    owner: Owner
-    settings: Settings
-    seen: int
-    owners: set[Owner] = dataclasses.field(default_factory=set[Owner])
-    ended_fixtures: set[Owner] = dataclasses.field(default_factory=set[Owner])
-    closing: bool = False
-    reports: dict[str, pytest.TestReport] = dataclasses.field(default_factory=dict[str, pytest.TestReport])
-    logged: set[str] = dataclasses.field(default_factory=set[str])
-    verdicts: Sequence[Verdict] = ()
 
 
 def _contained(method: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R | None]:
@@ -86,20 +61,29 @@ class Run:
         self._config = config
         self._options = options
         self.show: Show = {"verbosity": config.get_verbosity(), "root": str(config.invocation_params.dir)}
+        self._places = Places(config.rootpath)
         self._detector = Detector(
-            Places(config.rootpath),
+            self._places,
             grace=options.run.grace,
             strict=options.run.strict,
+            kinds=options.kinds,
             announce=self._announce,
         )
-        self._holding = False
+        self._detector.leftovers.shown = fixtures.shown
+        self._detector.lost.judged = self._is_judged
+        self._holding = self._repeating = False
         self._attempt: Attempt | None = None
+        self._counts: dict[str, int] = {}
+        self._repeated: Repeated | None = None  # while the test that was repeated runs for its report
         self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
         self._marked: dict[Owner | None, Settings] = {}  # for what is found when the test is long over
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the plugin's own, to be shown at the end."""
         self._detector.failed(error)
+
+    def _is_judged(self, owner: Owner) -> bool:
+        return self._marked.get(owner, self._options.run).mode != "off"
 
     # -- a test
 
@@ -115,8 +99,14 @@ class Run:
         """
         if not self._options.judges:
             return None
-        if _run_by_another(item, nextitem, plugin):
-            return True
+        try:
+            if self._options.repeats and self._repeat(item, nextitem):
+                return True
+            return _run_by_another(item, nextitem, plugin) or self._run(item, nextitem)
+        finally:
+            self._repeated = None
+
+    def _run(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         self._holding = True
@@ -129,14 +119,41 @@ class Run:
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
+    def _repeat(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Repeat a test, without a word, where that is asked for; it is run once more to be reported.
+
+        Returns:
+            Whether a repetition did not pass, and so was the last run, and reported.
+        """
+        settings = self._options.of(item)
+        if not settings.repeat or settings.mode == "off":
+            return False
+        from pytest_taskleak.growth import repeating  # noqa: PLC0415 - needed only when it is asked for
+
+        self._repeating = True
+        try:
+            runs = repeating.Repetitions(item, nextitem, self._places, self._detector.fixtures)
+            self._repeated = runs.run(settings.repeat, self.failed)
+        finally:
+            self._repeating = False
+        if not self._repeated.over:
+            return False
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._hand_out(item)
+        self._attempt = None
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
     def _begin(self, item: pytest.Item) -> None:
         settings = self._options.of(item)
         owner = Owner("test", item.nodeid, item.name, location=item.location)
         self._attempt = Attempt(owner, settings, self._detector.watcher.seen, {owner})
         if settings is not self._options.run:
             self._marked[owner] = settings
-        self._detector.grace, self._detector.strict = settings.grace, settings.strict
+        self._detector.judge_by(settings.grace, strict=settings.strict)
+        self._detector.leftovers.passing = functools.partial(fixtures.passing, item)
         self._detector.test = owner
+        self._detector.stalls.elsewhere = self._options.run.blocked
 
     def enter(self, item: pytest.Item, phase: Phase) -> None:
         """A phase of the test begins; reports that can no longer change go out."""
@@ -149,18 +166,28 @@ class Run:
             return
         if self._holding and (phase != "teardown" or self._may_leak(attempt) is False):
             self._hand_out(item)
-        self._watch(attempt, phase)
+        self._watch(item, attempt, phase)
 
     @_contained
-    def _watch(self, attempt: Attempt, phase: Phase) -> None:
+    def _watch(self, item: pytest.Item, attempt: Attempt, phase: Phase) -> None:
         self._detector.start()  # the modules of this test may have imported another kind of loop
+        if phase == "setup":
+            code = fixtures.code_of(item)
+            asynchronous = code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+            self._detector.watcher.coroutines.begins(sweep=asynchronous)
+            if code is not None:
+                self._detector.lost.runs(code, attempt.owner)
         self._detector.watcher.enter(attempt.owner, phase)
+        blocked = attempt.settings.blocked if attempt.settings.mode != "off" else 0.0
+        self._detector.stalls.watch(blocked, attempt.owner.nodeid)
 
     @_contained
     def _may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
-        watcher = self._detector.watcher
-        return watcher.seen != attempt.seen or bool(watcher.loops())
+        watcher, detector = self._detector.watcher, self._detector
+        if watcher.seen != attempt.seen or self._repeated is not None or detector.leftovers:
+            return True
+        return bool(detector.workplaces) or bool(detector.lost) or bool(watcher.loops())
 
     @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
@@ -170,20 +197,39 @@ class Run:
             return
         if isinstance(error, _CUT_SHORT):
             attempt.owner.interrupted = True
+        if phase == "teardown":
+            attempt.owner.ended = True
+            self._detector.look_at_open_loops(attempt.owner)  # before the collector takes what it could tell
+            self._sweep(attempt)
         self._detector.watcher.enter(None, "")
         if phase == "teardown":
             self._end(item, attempt)
 
+    @_contained
+    def _sweep(self, attempt: Attempt) -> None:
+        watcher = self._detector.watcher
+        watcher.coroutines.ends(made_any=watcher.seen != attempt.seen)
+
     def _end(self, item: pytest.Item, attempt: Attempt) -> None:
         """The outermost teardown of the test is over: what it started must be over too."""
-        attempt.owner.ended = True
-        self._detector.look_at_open_loops(attempt.owner)
-        attempt.verdicts = self._detector.verdicts()
+        if self._counts or self._may_leak(attempt):
+            self._count(attempt)
+        attempt.verdicts = self._detector.verdicts(attempt.owner)
+        self._detector.stalls.watch(0.0)
         if attempt.settings.cancel and attempt.verdicts:
             self._detector.cancel_pending(attempt.settings.grace)
         mine = self._mine(attempt)
+        if self._repeated is not None and not mine:
+            attempt.verdicts = [*attempt.verdicts, *(Verdict(attempt.owner, it) for it in self._repeated.leaks)]
+            mine = self._mine(attempt)
         if mine and attempt.settings.mode != "off":
             item.user_properties.append(("taskleak", texts.headline(mine)))
+
+    def _count(self, attempt: Attempt) -> None:
+        """Note how much goes on; before the test it was what its predecessor was left with."""
+        before, after = self._counts, {name: count for name, count in self._detector.counts().items() if count}
+        attempt.counts = {name: (before.get(name, 0), after.get(name, 0)) for name in {**before, **after}}
+        self._counts = after
 
     def made_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """A phase's report was made: keep it until it can no longer change, and let it say what leaked."""
@@ -192,13 +238,15 @@ class Run:
             return
         attempt.reports[report.when] = report
         if report.when != "teardown":
-            if self._holding:
+            if self._holding or self._repeating:
                 _stop_in_time(item.session, report)
             return
+        if self._repeated is not None:
+            self._repeated.tell(report)
         self._apply(item, attempt, report)
         defects = self._detector.take_defects()
-        if defects:
-            carry(report, Letter(defects=defects))
+        if defects or attempt.counts:
+            carry(report, Letter(defects=defects, counts=attempt.counts))
 
     def logged(self, report: pytest.TestReport) -> None:
         """A report went out."""
@@ -293,7 +341,7 @@ class Run:
     @_contained
     def _last_look(self) -> Letter:
         self._detector.look_at_open_loops(None)
-        return self._late(self._detector.verdicts())
+        return self._late(self._detector.verdicts(None))
 
     # -- verdicts into reports
 
@@ -317,9 +365,9 @@ class Run:
         wide = [leak for owner, leak in attempt.verdicts if owner in attempt.ended_fixtures] if mode != "off" else []
         if wide and mode == "fail":
             if teardown.failed:
-                outcome.append(teardown, wide, **self.show)
+                outcome.append(teardown, wide, **self._show_of(attempt))
             else:
-                outcome.fail(teardown, item, wide, **self.show)
+                outcome.fail(teardown, item, wide, **self._show_of(attempt))
         if wide:
             carry(teardown, Letter(shown=[Found(item.nodeid, attempt.owner.location, mode, wide)]))
         known = attempt.owners | attempt.ended_fixtures
@@ -332,14 +380,17 @@ class Run:
         failed = next((report for report in reports if report.failed), None)
         if failed is not None:
             # Work is often left behind because the test failed: no second error.
-            outcome.append(failed, leaks, **self.show)
+            outcome.append(failed, leaks, **self._show_of(attempt))
             return
         call = attempt.reports.get("call")
         if call is not None and call.passed and not hasattr(call, "wasxfail") and "call" not in attempt.logged:
-            outcome.fail(call, item, leaks, **self.show)
+            outcome.fail(call, item, leaks, **self._show_of(attempt))
         else:
             # A skip or an expected failure stays what it was, and so does a report that is out already.
-            outcome.fail(teardown, item, leaks, **self.show)
+            outcome.fail(teardown, item, leaks, **self._show_of(attempt))
+
+    def _show_of(self, attempt: Attempt) -> Show:
+        return {**self.show, "counts": attempt.counts}
 
     def _late(self, verdicts: Iterable[Verdict]) -> Letter:
         """Leaks of owners that were over before: each gets a report of its own, nobody else's outcome changes."""

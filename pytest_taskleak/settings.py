@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fnmatch
 import functools
 import math
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import pytest
+
+from pytest_taskleak.model import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,13 +23,21 @@ Mode = Literal["fail", "warn", "off"]
 MODES = get_args(Mode)
 GRACE = 0.1
 """Seconds that suspects are given to end, by default."""
+LEAST_REPEAT = 3
+"""Repetitions of which it can be told whether objects grow with them."""
+_REPEAT = f"give a whole number, {LEAST_REPEAT} or more, or 0 for not at all"
+
+DEFAULT_KINDS = tuple(KINDS)
+"""What is looked for where nothing else is said."""
 
 MARKER = (
-    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, expect=(), reason=None): "
-    "judge this test's leaked tasks otherwise: mode 'fail', 'warn' or 'off'; grace in seconds; strict and cancel "
-    "as bool; expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
+    "taskleak(mode=None, *, grace=None, strict=None, cancel=None, blocked=None, expect=(), repeat=None, reason=None): "
+    "judge this test's leaks otherwise: mode 'fail', 'warn' or 'off'; grace in seconds; strict and cancel "
+    "as bool; blocked in seconds that a callback may block the loop, 0 for off; "
+    "repeat runs it as many times and fails it where objects grow with each; "
+    "expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
 )
-_ARGUMENTS = ("mode", "grace", "strict", "cancel", "expect", "reason")
+_ARGUMENTS = ("mode", "grace", "strict", "cancel", "blocked", "expect", "repeat", "reason")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,18 +49,35 @@ class Settings:
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is reported too.
         cancel: Whether what was reported is cancelled.
+        blocked: Seconds that one callback, or one step of a task, may keep the loop from turning; 0 for no limit.
         expect: Names of tasks or coroutines that may be left; `*` and `?` match as in file names.
+        repeat: How often the test is repeated while objects are counted, 0 for not at all.
     """
 
     mode: Mode = "fail"
     grace: float = GRACE
     strict: bool = False
     cancel: bool = False
+    blocked: float = 0.0
     expect: tuple[str, ...] = ()
+    repeat: int = 0
 
     def expects(self, task: str, coroutine: str) -> bool:
         """Whether a task of that name or coroutine may be left."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.expect for name in (task, coroutine))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Growing:
+    """How the growth of a whole run is looked at.
+
+    Attributes:
+        plot: The file that it is drawn in.
+        limit: Objects per test beyond which the run fails.
+    """
+
+    plot: Path | None
+    limit: float | None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -77,10 +108,55 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="cancel what was reported, so that it does not disturb later tests",
     )
+    group.addoption(
+        "--taskleak-kinds",
+        default=None,
+        metavar="KINDS",
+        help=f"what is looked for, by commas: all, or some of {', '.join(KINDS)} (default: {', '.join(DEFAULT_KINDS)})",
+    )
+    group.addoption(
+        "--taskleak-repeat",
+        type=_times,
+        default=None,
+        metavar="N",
+        help="run each test N times, after warm-ups and reported once, and fail it where objects grow with each run",
+    )
+    group.addoption(
+        "--taskleak-growth",
+        action="store_true",
+        default=None,
+        help="count the objects after each test, and show at the end after which they stayed",
+    )
+    group.addoption(
+        "--taskleak-growth-plot",
+        type=_plot,
+        default=None,
+        metavar="FILE.svg",
+        help="draw these counts, too",
+    )
+    group.addoption(
+        "--taskleak-growth-limit",
+        type=_limit,
+        default=None,
+        metavar="N",
+        help="fail the run where objects grow by more than N per test",
+    )
+    group.addoption(
+        "--taskleak-blocked",
+        type=_threshold,
+        default=None,
+        metavar="SECONDS",
+        help="fail tests in which one callback blocks the event loop for longer (default 0: do not look)",
+    )
     parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
     parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
     parser.addini("taskleak_strict", "report what cannot be decided too", type="bool", default=False)
     parser.addini("taskleak_cancel", "cancel what was reported", type="bool", default=False)
+    parser.addini(
+        "taskleak_kinds", f"what is looked for: all, or some of {', '.join(KINDS)}", type="args", default=None
+    )
+    parser.addini("taskleak_repeat", "how often each test is repeated while objects are counted", type="int", default=0)
+    parser.addini("taskleak_blocked", "seconds that a callback may block the loop", type="float", default=0.0)
 
 
 class Options:
@@ -89,6 +165,9 @@ class Options:
     Attributes:
         run: The settings where no marker says otherwise.
         judges: Whether any of the tests that were checked is judged.
+        kinds: What is looked for, by the names of `model.KINDS`.
+        repeats: Whether any of them is repeated.
+        growing: How the growth of the whole run is looked at, None where it is not.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -102,15 +181,23 @@ class Options:
             "grace": config.getoption("--taskleak-grace"),
             "strict": config.getoption("--taskleak-strict"),
             "cancel": config.getoption("--taskleak-cancel"),
+            "repeat": config.getoption("--taskleak-repeat"),
+            "blocked": config.getoption("--taskleak-blocked"),
         }
         ini = {
             "mode": _ini(config, "taskleak", "valid are fail, warn, off", _mode),
             "grace": _ini(config, "taskleak_grace", "give seconds, 0 or more", _grace),
             "strict": _ini(config, "taskleak_strict", "give true or false", lambda _where, value: bool(value)),
             "cancel": _ini(config, "taskleak_cancel", "give true or false", lambda _where, value: bool(value)),
+            "repeat": _ini(config, "taskleak_repeat", _REPEAT, _repeat),
+            "blocked": _ini(config, "taskleak_blocked", "give seconds, 0 for off", _blocked),
         }
+        plot, limit = config.getoption("--taskleak-growth-plot"), config.getoption("--taskleak-growth-limit")
+        asked = config.getoption("--taskleak-growth") or plot is not None or limit is not None
+        self.growing = Growing(plot, limit) if asked else None
         self._ini = Settings(**ini)
-        self.judges = False
+        self.kinds = _kinds_asked(config)
+        self.judges = self.repeats = False
         self.run = dataclasses.replace(self._ini, **_given(self._line))
 
     @property
@@ -118,6 +205,8 @@ class Options:
         """A line for the head of the run."""
         words = [self.run.mode, f"grace {self.run.grace:g} s"] if self.run.mode != "off" else ["off"]
         words += [name for name in ("strict", "cancel") if getattr(self.run, name) and self.run.mode != "off"]
+        words += [f"repeat {self.run.repeat}"] if self.run.repeat and self.run.mode != "off" else []
+        words += [f"blocked {self.run.blocked:g} s"] if self.run.blocked and self.run.mode != "off" else []
         return f"taskleak: {', '.join(words)}"
 
     @property
@@ -147,8 +236,27 @@ class Options:
         Raises:
             pytest.UsageError: For the first wrong one.
         """
-        modes = [self.of(item).mode for item in items]
-        self.judges = any(mode != "off" for mode in modes)
+        judged = [settings for item in items if (settings := self.of(item)).mode != "off"]
+        self.judges = bool(judged)
+        self.repeats = any(settings.repeat for settings in judged)
+
+
+def _kinds_asked(config: pytest.Config) -> frozenset[str]:
+    line = config.getoption("--taskleak-kinds")
+    if line is not None:
+        return _kinds("--taskleak-kinds", str(line).split(","))
+    asked = _ini(config, "taskleak_kinds", f"give a list of {', '.join(KINDS)}, or all", lambda _where, value: value)
+    return _kinds("ini value `taskleak_kinds`", asked) if asked else frozenset(DEFAULT_KINDS)
+
+
+def _kinds(where: str, names: Iterable[object]) -> frozenset[str]:
+    asked = {str(name).strip() for name in names}
+    if asked == {"all"}:
+        return frozenset(KINDS)
+    unknown = sorted(asked - KINDS.keys())
+    if unknown or not asked:
+        raise pytest.UsageError(f"{where}: {', '.join(unknown)!r} is not a kind; valid are {', '.join(KINDS)}, or all")
+    return frozenset(asked)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +276,9 @@ def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
         "grace": _grace,
         "strict": functools.partial(_flag, name="strict"),
         "cancel": functools.partial(_flag, name="cancel"),
+        "blocked": _blocked,
         "expect": _expect,
+        "repeat": _repeat,
     }
     return {name: readers[name](where, value) for name, value in given.items()}
 
@@ -222,6 +332,60 @@ def _seconds(text: str) -> float:
         return _grace("--taskleak-grace", float(text))
     except ValueError:
         raise pytest.UsageError(f"--taskleak-grace: {text!r} is not a number; give seconds, 0 or more") from None
+
+
+def _repeat(where: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or (value != 0 and value < LEAST_REPEAT):
+        raise pytest.UsageError(f"{where}: repeat={value!r} is not valid; {_REPEAT}")
+    return value
+
+
+def _times(text: str) -> int:
+    try:
+        return _repeat("--taskleak-repeat", int(text))
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-repeat: {text!r} is not a whole number; {_REPEAT}") from None
+
+
+def _limit(text: str) -> float:
+    valid = "give objects per test, 0 or more"
+    try:
+        limit = float(text)
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-growth-limit: {text!r} is not a number; {valid}") from None
+    if not (0 <= limit < math.inf):
+        raise pytest.UsageError(f"--taskleak-growth-limit: {text!r} is not valid; {valid}")
+    return limit
+
+
+def _plot(text: str) -> Path:
+    where = f"--taskleak-growth-plot: {text!r}"
+    path = Path(text).absolute()
+    if path.suffix != ".svg":
+        raise pytest.UsageError(f"{where} is not valid; give a name that ends in .svg")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(
+            f"{where} cannot be written ({error.strerror}); give a file in a folder that exists and is open to you"
+        ) from None
+    return path
+
+
+def _blocked(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 <= value < math.inf):
+        raise pytest.UsageError(f"{where}: blocked {value!r} is not valid; give seconds, 0 for off")
+    return float(value)
+
+
+def _threshold(text: str) -> float:
+    try:
+        return _blocked("--taskleak-blocked", float(text))
+    except ValueError:
+        raise pytest.UsageError(f"--taskleak-blocked: {text!r} is not a number; give seconds, 0 for off") from None
 
 
 def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any], object]) -> Any:

@@ -3,6 +3,9 @@
 import asyncio
 import subprocess
 import sys
+import textwrap
+import threading
+import time
 
 import pytest
 
@@ -173,6 +176,56 @@ def test_a_grace_that_is_no_time_is_refused(grace):
         assert_no_leaks(grace=grace)
 
 
+async def test_a_block_that_blocks_the_loop_raises_and_names_the_line():
+    """It blocks for 0.3 s, which is what is tested."""
+    with pytest.raises(TaskLeakError, match="1 step held up the block") as caught:
+        async with assert_no_leaks(blocked=0.05):
+            time.sleep(0.3)  # noqa: ASYNC251 - what is tested
+    (leak,) = caught.value.leaks
+    assert (leak.kind, leak.coroutine) == (
+        "blocked-loop",
+        "test_a_block_that_blocks_the_loop_raises_and_names_the_line",
+    )
+    assert "time.sleep(0.3)" in str(caught.traceback[-1].statement)
+    assert "taskleak-monitor" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_a_block_that_waits_does_not_block():
+    async with assert_no_leaks(blocked=0.1):
+        await asyncio.sleep(0.2)
+
+
+async def test_what_another_task_blocks_is_none_of_the_blocks_business():
+    async def neighbour():
+        time.sleep(0.3)  # noqa: ASYNC251 - what is tested
+
+    next_door = asyncio.create_task(neighbour())
+    async with assert_no_leaks(blocked=0.05):
+        await next_door
+
+
+async def test_what_may_block_can_be_expected():
+    async with assert_no_leaks(blocked=0.05, expect=["test_what_may_*"]):
+        time.sleep(0.3)  # noqa: ASYNC251 - what is tested
+
+
+async def test_blocks_side_by_side_look_for_themselves():
+    async def judged(seconds):
+        async with assert_no_leaks(blocked=0.05):
+            time.sleep(seconds)  # noqa: ASYNC251 - what is tested
+            await asyncio.sleep(0.01)
+
+    first, second = await asyncio.gather(judged(0), judged(0.3), return_exceptions=True)
+    assert first is None
+    assert isinstance(second, TaskLeakError)
+
+
+@pytest.mark.parametrize("limit", [-1, float("inf"), float("nan")])
+def test_a_limit_that_is_no_time_is_refused(limit):
+    with pytest.raises(ValueError, match=r"blocked=.* is not valid; give seconds, 0 for off"):
+        assert_no_leaks(blocked=limit)
+
+
 SCRIPT = """
 import asyncio, gc, threading
 from pytest_taskleak import assert_no_leaks, TaskLeakError
@@ -210,3 +263,79 @@ print(originals == [asyncio.BaseEventLoop.create_task, asyncio.Runner.close, thr
 def test_a_script_without_pytest_can_use_it_side_by_side_and_everything_is_restored():
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.splitlines() == ["['one']", "['two']", "destroyed", "True"]
+
+
+KEPT = []
+
+
+@pytest.fixture
+def nothing_kept():
+    """What a test puts into KEPT is let go of; no variable of the test's own leads to it."""
+    yield
+    KEPT.clear()
+
+
+async def test_futures_that_outlive_the_block_are_found(nothing_kept):
+    with pytest.raises(TaskLeakError, match=r"3 futures outlived .*held by `test_asserting.KEPT`") as caught:
+        async with assert_no_leaks():
+            KEPT.extend([asyncio.get_running_loop().create_future() for _ in range(3)])
+    assert {leak.kind for leak in caught.value.leaks} == {"future"}
+    assert "create_future()" in str(caught.traceback[-1].statement)
+
+
+async def test_futures_of_the_blocks_own_variables_die_with_them(nothing_kept):
+    loop = asyncio.get_running_loop()
+    async with assert_no_leaks():
+        answer = loop.create_future()
+        answers = {n: loop.create_future() for n in range(3)}
+    assert not answer.done()
+    assert len(answers) == 3
+
+
+async def test_a_timer_that_outlives_the_block_is_found():
+    with pytest.raises(TaskLeakError, match="timer for print, fires in"):
+        async with assert_no_leaks():
+            timer = asyncio.get_running_loop().call_later(3600, print)
+    timer.cancel()
+    async with assert_no_leaks():
+        asyncio.get_running_loop().call_later(3600, print).cancel()
+    async with assert_no_leaks(expect="print"):
+        timer = asyncio.get_running_loop().call_later(3600, print)
+    timer.cancel()
+
+
+async def test_an_async_generator_that_outlives_the_block_is_found(nothing_kept):
+    async def numbers():
+        yield 1
+        yield 2
+
+    with pytest.raises(TaskLeakError, match=r"async generator .*numbers, left suspended"):
+        async with assert_no_leaks():
+            KEPT.append(numbers())
+            await anext(KEPT[0])
+    await KEPT[0].aclose()
+
+
+def test_blocks_find_everything_without_pytest(tmp_path):
+    program = tmp_path / "program.py"
+    source = """
+        import asyncio
+        from pytest_taskleak import TaskLeakError, assert_no_leaks
+
+        KEPT = []
+
+        async def main():
+            plain = asyncio.BaseEventLoop.create_future
+            try:
+                async with assert_no_leaks():
+                    KEPT.append(asyncio.get_running_loop().create_future())
+                    timer = asyncio.get_running_loop().call_later(3600, print)
+            except TaskLeakError as error:
+                print(*sorted(leak.kind for leak in error.leaks))
+            print(asyncio.BaseEventLoop.create_future.__qualname__, hasattr(plain, "__wrapped__"))
+
+        asyncio.run(main())
+    """
+    program.write_text(textwrap.dedent(source), encoding="utf-8")
+    result = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.splitlines() == ["future timer", "BaseEventLoop.create_future False"]

@@ -16,11 +16,18 @@ PLUGIN = Path(pytest_taskleak.__file__).parent
 QUEUE = Path(reference_queue.__file__).parent
 
 RANKS = {
-    "plugin": 7,
-    "ledger": 6,
-    "session": 6,
-    "asserting": 5,
-    "detector": 4,
+    "plugin": 9,
+    "ledger": 8,
+    "session": 8,
+    "asserting": 7,
+    "detector": 6,
+    "growth": 7,
+    "leftovers": 4,
+    "workplaces": 5,
+    "sweep": 4,
+    "attempt": 4,
+    "stalls": 3,
+    "lost": 4,
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,
@@ -30,12 +37,14 @@ RANKS = {
     "judge": 2,
     "watch": 2,
     "report": 2,
+    "callbacks": 1,
+    "descriptors": 1,
     "places": 1,
     "model": 0,
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
-IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures"}
+IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures", "attempt", "growth"}
 
 
 def sources(package):

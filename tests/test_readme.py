@@ -24,6 +24,12 @@ def test_the_report_is_one_that_the_plugin_writes():
     assert lines[1:] == wanted[start : start + len(lines) - 1]
 
 
+def test_the_report_of_a_blocked_loop_is_one_that_the_plugin_writes():
+    (shown,) = (block for block in blocks("console") if "held up" in block)
+    wanted = expected(Path("blocked.py")).read_text(encoding="utf-8")
+    assert shown.partition("...\n")[2].replace("for 0.3 s", "for … s") in wanted
+
+
 def test_the_settings_and_markers_are_valid(pytester):
     (settings,) = blocks("toml")
     (markers,) = (block for block in blocks("python") if "pytestmark" in block)

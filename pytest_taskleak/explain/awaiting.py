@@ -53,6 +53,11 @@ def waiting(task: asyncio.Task[Any]) -> Waiting:
     return Waiting(frames, wait, tuple(_awaited(frames, future)))
 
 
+def in_hand(task: asyncio.Task[Any]) -> list[object]:
+    """The objects that a pending task works with: the locals of its frames. They are the user's: do not keep them."""
+    return [value for frame in _frames(task.get_coro()) for value in list(frame.f_locals.values())]
+
+
 def _frames(awaitable: object) -> Iterator[FrameType]:
     for _ in range(_DEEPEST):
         for frame_name, next_name in _FRAMES:

@@ -8,17 +8,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.explain.awaiting import waiting
+from pytest_taskleak.explain.errors import raised
 from pytest_taskleak.explain.waits import HINTS, Wait
 from pytest_taskleak.model import Leak, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import CodeType, FrameType, TracebackType
+    from types import CodeType, FrameType
 
     from pytest_taskleak.model import Call, Kind, Origin, Place
     from pytest_taskleak.places import Places
 
-_GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
+GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
 _MAKERS = ("gather", "shield")
 """asyncio's calls that make a task which is mended elsewhere than where it waits."""
 
@@ -69,7 +70,8 @@ def _works_on(frames: Iterable[FrameType]) -> list[object]:
         found += (
             value
             for value in list(frame.f_locals.values())
-            if isinstance(value, (asyncio.Event, asyncio.Queue))  # a stop event, handed to a function
+            # a stop event, handed to a function; a promise that it is to keep
+            if isinstance(value, (asyncio.Event, asyncio.Queue, asyncio.Future)) and not isinstance(value, asyncio.Task)
         )
     return [thing for thing in found if thing is not None]
 
@@ -99,6 +101,7 @@ class Found:
         stop_tried: Its owner tried to stop it when the loop was closed already.
         piled_up: The tests that each left one with the same fixture; empty where it is no pile.
         keeper: The fixture that keeps it, "" for none.
+        promises: The futures that it leaves unsettled, in words.
         grace: Seconds that the loop was given.
     """
 
@@ -109,6 +112,7 @@ class Found:
     stop_tried: bool = False
     piled_up: tuple[str, ...] = ()
     keeper: str = ""
+    promises: tuple[str, ...] = ()
     grace: float = 0.0
 
 
@@ -139,7 +143,8 @@ def describe(  # noqa: PLR0913, PLR0917 - a leak is told from six sides, and eac
         settled += "; closing the loop cancelled it"
     if found.stop_tried:
         settled += ", and only then did its owner try to stop it"
-    return _leak("pending", task, origin, owner, places, words, (verdict, detail, hint, settled))
+    leak = _leak("pending", task, origin, owner, places, words, (verdict, detail, hint, settled))
+    return dataclasses.replace(leak, children=found.promises)
 
 
 def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException | None, places: Places) -> Leak:
@@ -154,16 +159,10 @@ def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException 
             settled,
         )
         return _leak("destroyed", task, origin, origin.owner, places, words, text)
-    raised = str(error).splitlines()
-    what = type(error).__qualname__ + (f": {raised[0]}" if raised else "")
+    what, stands = raised(error, places)
     text = ("its exception was never retrieved", what, HINTS["handler"], "it had ended")
-    if error.__traceback__ is not None:
-        stands: list[Call] = []
-        trace: TracebackType | None = error.__traceback__
-        while trace is not None:
-            stands.append((trace.tb_frame.f_code, trace.tb_lasti))
-            trace = trace.tb_next
-        words = dataclasses.replace(words, stands=places.places(stands))
+    if stands:
+        words = dataclasses.replace(words, stands=stands)
     return _leak("lost-exception", task, origin, origin.owner, places, words, text)
 
 
@@ -202,7 +201,7 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
     verdict, detail, hint, settled = text
     return Leak(
         kind=kind,
-        task="" if _GIVEN_BY_ASYNCIO.fullmatch(name) else name,
+        task="" if GIVEN_BY_ASYNCIO.fullmatch(name) else name,
         coroutine=words.coroutine,
         verdict=verdict,
         detail=detail,

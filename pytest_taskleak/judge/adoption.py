@@ -9,9 +9,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from pytest_taskleak.model import Origin, Owner
+    from pytest_taskleak.model import Call, Origin, Owner
 
 _MOST_OBJECTS = 20_000
 """The walk through a fixture's value ends there; measured to be enough for the pools of real clients."""
@@ -61,20 +61,21 @@ class LiveFixture:
         self.can_clean_up = can_clean_up
 
 
-def holders(tasks: Iterable[asyncio.Task[Any]], fixtures: Iterable[LiveFixture]) -> dict[int, LiveFixture]:
-    """Which fixture holds which task, by the task's id: the Task object itself in the plain data of its value."""
-    wanted = {id(task) for task in tasks}
+def holders(things: Iterable[object], fixtures: Iterable[LiveFixture]) -> dict[int, LiveFixture]:
+    """Which fixture holds which thing, by its id: the very object, in the plain data of the fixture's value."""
+    wanted = {id(thing) for thing in things}
     held: dict[int, LiveFixture] = {}
     for fixture in fixtures:
         if not wanted:
             break
-        for key in _held(fixture.roots(), wanted):
+        for key in reached(fixture.roots(), wanted):
             held[key] = fixture
             wanted.discard(key)
     return held
 
 
-def _held(roots: list[object], wanted: set[int]) -> list[int]:
+def reached(roots: Iterable[object], wanted: Collection[int]) -> list[int]:
+    """Which objects, by id, the plain data of `roots` leads to."""
     found: list[int] = []
     seen: set[int] = set()
     todo: deque[object] = deque(roots)
@@ -85,9 +86,14 @@ def _held(roots: list[object], wanted: set[int]) -> list[int]:
         seen.add(id(thing))
         if id(thing) in wanted:
             found.append(id(thing))
-        elif thing is not None and not isinstance(thing, _OPAQUE) and not type(thing).__module__.startswith(_RUNNERS):
+        elif thing is not None and not isinstance(thing, _OPAQUE) and not _leads_everywhere(type(thing)):
             todo.extend(_parts(thing))
     return found
+
+
+def _leads_everywhere(cls: type) -> bool:
+    """Whether such an object is a runner's, or a loop policy: up to 3.13 its threads lead to every subprocess."""
+    return cls.__module__.startswith(_RUNNERS) or hasattr(cls, "new_event_loop")
 
 
 def _parts(thing: Any) -> Iterator[object]:
@@ -121,7 +127,7 @@ class Adoptions:
     """
 
     def __init__(self) -> None:
-        self._left: dict[tuple[Owner, object, object], list[tuple[str, weakref.ref[asyncio.Task[Any]]]]] = {}
+        self._left: dict[tuple[Owner, object, object], list[tuple[str, weakref.ref[asyncio.Future[Any]]]]] = {}
 
     def leave(self, fixture: Owner, test: str, task: asyncio.Task[Any], origin: Origin) -> list[str]:
         """Note that `test` left `task` with `fixture`.
@@ -131,11 +137,17 @@ class Adoptions:
         """
         coroutine = task.get_coro()
         kind = getattr(coroutine, "cr_code", None) or getattr(coroutine, "__qualname__", type(coroutine))
-        key = (fixture, kind, origin.calls[0][0] if origin.calls else None)
+        return self.leave_future(fixture, test, task, kind, origin.calls)
+
+    def leave_future(
+        self, fixture: Owner, test: str, future: asyncio.Future[Any], kind: object, calls: Sequence[Call]
+    ) -> list[str]:
+        """The same for a future of any kind, made by `calls`."""
+        key = (fixture, kind, calls[0][0] if calls else None)
         entries = self._left.setdefault(key, [])
         entries[:] = [(name, ref) for name, ref in entries if _alive(ref)]
-        if not any(ref() is task for _, ref in entries):
-            entries.append((test, weakref.ref(task)))
+        if not any(ref() is future for _, ref in entries):
+            entries.append((test, weakref.ref(future)))
         return list(dict.fromkeys([*(name for name, _ in entries if name != test), test]))
 
     def forget(self, fixture: Owner) -> None:
@@ -144,6 +156,6 @@ class Adoptions:
             del self._left[key]
 
 
-def _alive(ref: weakref.ref[asyncio.Task[Any]]) -> bool:
-    task = ref()
-    return task is not None and not task.done()
+def _alive(ref: weakref.ref[asyncio.Future[Any]]) -> bool:
+    future = ref()
+    return future is not None and not future.done()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 TURNS = 5
 """Turns of the loop that settle tasks which were cancelled and not awaited (measured: 5 settle all of them)."""
@@ -26,57 +26,65 @@ def settle(loop: asyncio.AbstractEventLoop, tasks: Collection[asyncio.Task[Any]]
     Returns:
         Whether the loop could be given a chance: not where it is closed, or where another loop runs in this thread.
     """
+    return turn_until(loop, lambda: all(task.done() for task in tasks), grace)
+
+
+def turn_until(loop: asyncio.AbstractEventLoop, over: Callable[[], bool], grace: float) -> bool:
+    """The same for whatever else may come to its end, which `over` tells."""
     if loop.is_closed():
         return False
     if loop.is_running():
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented for event loop writers; never raises
             return False
-        _wait(tasks, grace)
+        wait_until(over, grace)
         return True
     if asyncio._get_running_loop() is not None:  # noqa: SLF001 - as above
         return False
-    loop.run_until_complete(_turns(loop, tasks))
-    if any(not task.done() for task in tasks) and grace > 0:
-        loop.run_until_complete(_deadline(loop, tasks, grace))
+    loop.run_until_complete(_turns(loop, over))
+    if not over() and grace > 0:
+        loop.run_until_complete(_deadline(loop, over, grace))
         # What woke up just then gets its turns: the machine may have stood still for all of the grace.
-        loop.run_until_complete(_turns(loop, tasks))
+        loop.run_until_complete(_turns(loop, over))
     return True
 
 
-def _turns(loop: asyncio.AbstractEventLoop, tasks: Collection[asyncio.Task[Any]]) -> asyncio.Future[None]:
-    over = loop.create_future()
+def _turns(loop: asyncio.AbstractEventLoop, over: Callable[[], bool]) -> asyncio.Future[None]:
+    end = loop.create_future()
 
     def turn(left: int) -> None:
-        if left and any(not task.done() for task in tasks):
+        if left and not over():
             loop.call_soon(turn, left - 1)
-        elif not over.done():
-            over.set_result(None)
+        elif not end.done():
+            end.set_result(None)
 
     loop.call_soon(turn, TURNS)
-    return over
+    return end
 
 
-def _deadline(
-    loop: asyncio.AbstractEventLoop, tasks: Collection[asyncio.Task[Any]], grace: float
-) -> asyncio.Future[None]:
-    over = loop.create_future()
-    end = loop.time() + grace
+def _deadline(loop: asyncio.AbstractEventLoop, over: Callable[[], bool], grace: float) -> asyncio.Future[None]:
+    end = loop.create_future()
+    deadline = loop.time() + grace
 
     def look() -> None:
-        if over.done():
+        if end.done():
             return
-        if loop.time() >= end or all(task.done() for task in tasks):
-            over.set_result(None)
+        if loop.time() >= deadline or over():
+            end.set_result(None)
         else:
             loop.call_later(_STEP, look)
 
     look()
-    return over
+    return end
 
 
-def _wait(tasks: Collection[asyncio.Task[Any]], grace: float) -> None:
-    """Give a loop in another thread its time."""
+def wait_until(over: Callable[[], bool], grace: float) -> bool:
+    """Give what happens in another thread, or in another process, its time.
+
+    Returns:
+        Whether it is over.
+    """
     end = time.monotonic() + grace
     tick = threading.Event()
-    while any(not task.done() for task in tasks) and time.monotonic() < end:
+    while not (done := over()) and time.monotonic() < end:
         tick.wait(_STEP)
+    return done

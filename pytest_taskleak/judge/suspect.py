@@ -29,6 +29,7 @@ class Suspect:
         swept: Whether its loop was closed over it.
         words: What was found out about it while it still waited; made and read by the caller.
         works_on: The objects in whose methods the task stood, and the primitives it waited on.
+        promises: The futures that it leaves unsettled, in words.
         stop_tried: Whether its owner still tried to stop it after the loop was closed.
         swallows: Whether it was still alive well after it had been cancelled.
         adopter: The live fixture that keeps it and may yet stop it.
@@ -47,6 +48,7 @@ class Suspect:
         "owner",
         "piled_up",
         "piled_with",
+        "promises",
         "stop_tried",
         "swallows",
         "swept",
@@ -67,6 +69,7 @@ class Suspect:
         self.stop_tried = False
         self.swallows = False
         self.works_on: list[object] = []
+        self.promises: tuple[str, ...] = ()
         self.adopter: Owner | None = None
         self.piled_up: tuple[str, ...] = ()
         self.piled_with: Owner | None = None
@@ -101,6 +104,8 @@ def _state(thing: object) -> object:
     """What changes when somebody tells `thing` to stop: flags, and which objects it holds; shallow, and compared."""
     if isinstance(thing, asyncio.Event):
         return thing.is_set()
+    if isinstance(thing, asyncio.Future):
+        return cast("asyncio.Future[object]", thing).done()
     if isinstance(thing, asyncio.Queue):
         queue = cast("asyncio.Queue[object]", thing)
         return queue.qsize(), getattr(queue, "_is_shutdown", False)

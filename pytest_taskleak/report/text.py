@@ -8,8 +8,10 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_taskleak.report import growing
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_taskleak.model import Leak, Place
 
@@ -43,11 +45,58 @@ def owner_label(leak: Leak) -> str:
     return f"fixture `{leak.owner}`{scope}"
 
 
+_NOUNS = {
+    "pending": ("task", "tasks"),
+    "destroyed": ("task", "tasks"),
+    "running-loop": ("running loop", "running loops"),
+    "lost-exception": ("task", "tasks"),
+    "lost-callback": ("callback", "callbacks"),
+    "never-awaited": ("coroutine", "coroutines"),
+    "future": ("future", "futures"),
+    "timer": ("timer", "timers"),
+    "generator": ("async generator", "async generators"),
+    "transport": ("transport", "transports"),
+    "server": ("server", "servers"),
+    "subprocess": ("subprocess", "subprocesses"),
+    "thread": ("thread", "threads"),
+    "executor": ("executor", "executors"),
+    "open-loop": ("open loop", "open loops"),
+    "growth": ("growing type", "growing types"),
+    "blocked-loop": ("step", "steps"),
+}
+"""What one is called, and many; by kind."""
+
+_FOUND = {
+    "growth": ("growing type", "growing types"),
+    "blocked-loop": ("blocked loop", "blocked loops"),
+}
+"""The same at the end of a run, where it is not that much leaked of it."""
+
+_LABELS = {
+    "running-loop": "an event loop in thread {task!r}",
+    "future": "future made in {what}",
+    "timer": "timer for {what}",
+    "generator": "async generator {what}",
+    "never-awaited": "coroutine {what}",
+    "open-loop": "{what}",
+    "transport": "{what} to {task}",
+    "server": "{what} on {task}",
+    "subprocess": "subprocess `{task}`",
+}
+"""How one is introduced where that is not by its noun."""
+
+
 def task_label(leak: Leak) -> str:
-    """The task's name and what it runs."""
-    if leak.kind == "running-loop":
-        return f"an event loop in thread {leak.task!r}"
-    return f"task {leak.task!r}, {leak.coroutine}" if leak.task else f"task {leak.coroutine}"
+    """What it is, its name, and what it runs."""
+    if _blocked(leak) and not leak.task:
+        return leak.coroutine
+    kind = leak.called or leak.kind
+    label = _LABELS.get(kind)
+    if label is not None:
+        nameless = "{task}" in label and not leak.task
+        return leak.coroutine if nameless else label.format(task=leak.task, what=leak.coroutine)
+    noun = "task" if _blocked(leak) else _NOUNS[kind][0]
+    return f"{noun} {leak.task!r}, {leak.coroutine}" if leak.task else f"{noun} {leak.coroutine}"
 
 
 def grouped(leaks: Iterable[Leak]) -> list[tuple[Leak, int]]:
@@ -63,27 +112,34 @@ def headline(leaks: Sequence[Leak]) -> str:
     """One line: how much outlived whom, and the first of it."""
     groups = grouped(leaks)
     leak = groups[0][0]
-    things = _count(len(leaks), _noun(leaks))
+    if leak.kind == "growth":
+        return growing.headline([leak for leak, _ in groups], owner_label(leak))
+    things = _things(leaks)
     owners = list(dict.fromkeys(owner_label(leak) for leak in leaks))
     causes = f" from {len(groups)} causes" if len(groups) > 1 else ""
     owner = owners[0] if len(owners) == 1 else f"{owners[0]} and {_count(len(owners) - 1, 'other')}"
-    return f"{things}{causes} outlived {owner}: {task_label(leak)}, {leak.verdict}"
+    return f"{things}{causes} {_did(leaks)} {owner}: {task_label(leak)}, {leak.verdict}"
 
 
 def one_line(leak: Leak, count: int, root: str) -> str:
     """A leak for `-q`: the line to change, what, and why."""
     place = leak.line_to_change
     where = f"{_path(place, root)}:{place.line}: " if place else ""
-    return f"{where}{task_label(leak)}{_times(count)} outlived {owner_label(leak)}, {leak.verdict}"
+    if leak.kind == "growth":
+        return f"{where}{growing.headline([leak], owner_label(leak))}"
+    return f"{where}{task_label(leak)}{_times(count)} {_did([leak])} {owner_label(leak)}, {leak.verdict}"
 
 
-def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
+def details(
+    leaks: Sequence[Leak], *, verbosity: int, root: str, counts: Mapping[str, tuple[int, int]] | None = None
+) -> str:
     """The leaks of one owner.
 
     Args:
         leaks: At least one.
         verbosity: Below 0 a line a cause; 0 what is needed to mend it; above, every frame.
         root: The folder that paths are shown relative to.
+        counts: How much went on before the test and after it; shown where every frame is.
     """
     by_owner: dict[str, list[Leak]] = {}
     for leak in leaks:
@@ -98,8 +154,13 @@ def details(leaks: Sequence[Leak], *, verbosity: int, root: str) -> str:
         for number, (leak, count) in enumerate(groups, 1)
     )
     causes = _count(len({leak.fingerprint for leak in leaks}), "cause")
-    heading = [f"{_count(len(leaks), _noun(leaks))} from {causes}"] if numbered else []
-    return "\n\n".join([*heading, *parts])
+    heading = [f"{_things(leaks)} from {causes}"] if numbered else []
+    around = [f"around the test: {_counts(counts)}"] if counts and verbosity > 0 else []
+    return "\n\n".join([*heading, *parts, *around])
+
+
+def _counts(counts: Mapping[str, tuple[int, int]]) -> str:
+    return ", ".join(f"{name} {before}→{after}" for name, (before, after) in counts.items())
 
 
 def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[str]:
@@ -107,9 +168,7 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
     leaks = [leak for _, found in per_test for leak in found]
     groups = grouped(leaks)
     tests = len({nodeid for nodeid, _ in per_test})
-    lines = [
-        f"{_count(len(groups), 'cause')}, {_count(len(leaks), 'leaked ' + _noun(leaks))} in {_count(tests, 'test')}"
-    ]
+    lines = [f"{_count(len(groups), 'cause')}, {_causes(leaks)} in {_count(tests, 'test')}"]
     owners = {leak.fingerprint: set[tuple[str, str]]() for leak in leaks}
     for leak in leaks:
         owners[leak.fingerprint].add((leak.nodeid, owner_label(leak)))
@@ -123,17 +182,20 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
 
 def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     """What is needed to mend it in the first lines: who, what, where it waits, how; then where it came from."""
+    if leak.kind == "growth":
+        return "\n".join(_grown(leak, number, root))
     whose = "in a library" if leak.in_library else "in your own code"
-    things = _count(count, _noun([leak]))
-    lines = _wrapped(f"{number}{things} outlived {owner_label(leak)}{_since(leak)}, {whose}")
+    things = _things([leak] * count)
+    lines = _wrapped(f"{number}{things} {_did([leak])} {owner_label(leak)}{_since(leak)}, {whose}")
     detail = f" ({leak.detail})" if leak.detail else ""
+    detail = f": {leak.detail}" if _blocked(leak) else detail
     lines += _wrapped(f"{task_label(leak)}: {leak.verdict}{detail}")
     lines += _frames(_stand(leak.waits, verbosity), root)
     lines += _wrapped(f"fix: {leak.hint}")
     if leak.created and verbosity <= 0 and not any(place.own for place in leak.created):
         lines.append(f"created by {leak.created[0].module}, at no line of your own code")
     elif leak.created:
-        lines.append("created at")
+        lines.append("first asked at" if leak.kind == "generator" else "created at")
         creators = _creators(leak, verbosity)
         lines += _frames(creators[:1], root)
         lines += [f"    from {_path(place, root)}:{place.line} in {place.function}" for place in creators[1:]]
@@ -147,6 +209,21 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     lines += [f"    with it: {child}" for child in leak.children]
     lines += _wrapped(f"then: {leak.settled}")
     return "\n".join(lines)
+
+
+def _grown(leak: Leak, number: str, root: str) -> list[str]:
+    """What grows, who holds it, how to mend it; then where an instance was made, or its class."""
+    lines = _wrapped(f"{number}{growing.headline([leak], owner_label(leak))}")
+    for fact in growing.facts(leak):
+        lines += _wrapped(fact)
+    lines += _wrapped(f"fix: {leak.hint}")
+    for words, places in (("one was created at", leak.created), ("its class is defined at", _places(leak))):
+        lines += [words, *_frames(places, root)] if places else []
+    return lines
+
+
+def _places(leak: Leak) -> list[Place]:
+    return [place for _, place in leak.ancestors if place is not None and not leak.created]
 
 
 def _since(leak: Leak) -> str:
@@ -178,7 +255,8 @@ def _stand(waits: Sequence[Place], verbosity: int) -> list[Place]:
 def _frames(places: Iterable[Place], root: str) -> list[str]:
     lines: list[str] = []
     for place in places:
-        lines.append(f"{_path(place, root)}:{place.line}: in {place.function}")
+        function = f" in {place.function}" if place.function else ""
+        lines.append(f"{_path(place, root)}:{place.line}:{function}")
         source = linecache.getline(place.path, place.line).rstrip()
         if not source.strip():
             continue
@@ -202,8 +280,36 @@ def _path(place: Place, root: str) -> str:
     return place.path if relative.startswith(_FAR_AWAY) else relative
 
 
-def _noun(leaks: Sequence[Leak]) -> str:
-    return "running loop" if all(leak.kind == "running-loop" for leak in leaks) else "task"
+def _things(leaks: Sequence[Leak]) -> str:
+    """How many there are, by what they are: "1 task and 50 futures"."""
+    return _counted(_NOUNS[leak.called or leak.kind] for leak in leaks)
+
+
+def _causes(leaks: Sequence[Leak]) -> str:
+    """The same for the whole run: "1 leaked task and 2 blocked loops"."""
+    return _counted(
+        _FOUND.get(leak.kind) or tuple(f"leaked {noun}" for noun in _NOUNS[leak.called or leak.kind]) for leak in leaks
+    )
+
+
+def _counted(nouns: Iterable[tuple[str, ...]]) -> str:
+    words = [_number(number, *noun) for noun, number in Counter(nouns).items()]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _did(leaks: Sequence[Leak]) -> str:
+    """What it did to its owner."""
+    if all(_blocked(leak) for leak in leaks):
+        return "held up"
+    return "outlived or held up" if any(_blocked(leak) for leak in leaks) else "outlived"
+
+
+def _blocked(leak: Leak) -> bool:
+    return leak.kind == "blocked-loop"
 
 
 def _count(number: int, noun: str) -> str:

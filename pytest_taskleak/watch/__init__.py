@@ -1,7 +1,27 @@
 """What asyncio does, as it happens: the only room that wraps anything. It writes facts and decides nothing."""
 
+from pytest_taskleak.watch.blocked import Monitor, StallListener
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin
-from pytest_taskleak.watch.watcher import Watcher, origin_of
+from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin, Unawaited, origin_of
+from pytest_taskleak.watch.registers import Made, Register
+from pytest_taskleak.watch.things import Things
+from pytest_taskleak.watch.watcher import Watcher
+from pytest_taskleak.watch.workers import Workers, executor_of, is_shut_down
 
-__all__ = ["Listener", "LoopRecord", "Patch", "ThreadOrigin", "Watcher", "origin_of"]
+__all__ = [
+    "Listener",
+    "LoopRecord",
+    "Made",
+    "Monitor",
+    "Patch",
+    "Register",
+    "StallListener",
+    "Things",
+    "ThreadOrigin",
+    "Unawaited",
+    "Watcher",
+    "Workers",
+    "executor_of",
+    "is_shut_down",
+    "origin_of",
+]

@@ -17,17 +17,17 @@ _DEEPEST = 24
 _CALLERS = 2
 """Frames kept above the first line of the project's own code: who called it."""
 
-_LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - what lies beyond it is the loop, nobody's call
+LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - what lies beyond it is the loop, nobody's call
 
 
-def capture(frame: FrameType | None, own: Callable[[str], bool]) -> tuple[Call, ...]:
+def capture(frame: FrameType | None, own: Callable[[str], bool], deepest: int = _DEEPEST) -> tuple[Call, ...]:
     """The calls that lead to `frame`, the innermost first, as far as they help to find the line to change."""
     calls: list[Call] = []
-    left = _DEEPEST
+    left = deepest
     searching = True
     while left and frame is not None:
         code = frame.f_code
-        if code is _LOOP_STEP:
+        if code is LOOP_STEP:
             break
         calls.append((code, frame.f_lasti))
         if searching and own(code.co_filename):

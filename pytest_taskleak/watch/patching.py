@@ -1,4 +1,4 @@
-"""Wrapping a method of a class so that it can be taken back, whoever else wraps the same one and in any order."""
+"""Wrapping a method of a class, or a function of a module, so that it can be taken back, whoever else wraps it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 _ABSENT: Any = object()
 _PATCH = "taskleak_patch"
@@ -14,7 +15,7 @@ _PATCH = "taskleak_patch"
 
 
 class Patch:
-    """One wrapped method.
+    """One wrapped method, or function of a module.
 
     A run inside a run (a plugin's own tests) takes the outer run's wrapper out of the way for its time: work that
     the inner run starts is none of the outer one's.
@@ -24,14 +25,16 @@ class Patch:
     removes itself at the next call.
     """
 
-    def __init__(self, cls: type, name: str, make: Callable[[Callable[..., Any], Patch], Callable[..., Any]]) -> None:
+    def __init__(
+        self, cls: type | ModuleType, name: str, make: Callable[[Callable[..., Any], Patch], Callable[..., Any]]
+    ) -> None:
         """Put `make(original, patch)` in the place of `cls.name`.
 
         What `make` gives must call `patch.stale` instead of working once `patch.live` is False.
         """
         self.live = True
         # uvloop's Loop is a subclass of one written in C: where the definition cannot be changed, the class is.
-        definer = next((base for base in cls.__mro__ if name in vars(base)), cls)
+        definer = next((base for base in getattr(cls, "__mro__", ()) if name in vars(base)), cls)
         self._cls = definer if _writable(definer) else cls
         self._name = name
         self._before = vars(self._cls).get(name, _ABSENT)
@@ -72,8 +75,10 @@ class Patch:
             setattr(self._cls, self._name, self._before)
 
 
-def _writable(cls: type) -> bool:
+def _writable(cls: type | ModuleType) -> bool:
     """Whether a method can be set on the class: not on those written in C."""
+    if not isinstance(cls, type):
+        return True
     heap_type = 1 << 9  # Py_TPFLAGS_HEAPTYPE
     immutable = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
     return bool(cls.__flags__ & heap_type) and not cls.__flags__ & immutable

@@ -2,28 +2,82 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pytest_taskleak.model import Origin
 
 if TYPE_CHECKING:
     import asyncio
-    import threading
     from collections.abc import Callable
+    from types import CodeType
 
     from pytest_taskleak.model import Call, Owner
+
+
+class Busy(Protocol):
+    """Who is busy: what a recorder is told, and what every record is made from.
+
+    Attributes:
+        current: The owner that the runner is busy with, None between tests.
+        phase: The phase it is in.
+    """
+
+    current: Owner | None
+    phase: str
+
+    def maker(self) -> Origin | None:
+        """What was recorded of the task that runs in this thread, None where none does."""
 
 
 class Listener(Protocol):
     """Whoever decides: it is told, and asked nothing."""
 
-    def closing(self, loop: asyncio.AbstractEventLoop, /) -> Callable[[], None] | None:
-        """Hear that a loop is about to be swept or closed; what is returned is called when that is over."""
+    def closing(self, loop: asyncio.AbstractEventLoop, /, *, by_runner: bool) -> Callable[[], None] | None:
+        """Hear that a loop is about to be swept or closed; what is returned is called when that is over.
+
+        Args:
+            loop: The loop.
+            by_runner: Whether a Runner is at it; otherwise whoever made the loop closes it by hand.
+        """
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any], /) -> None:
         """Hear what a loop's exception handler is about to hear."""
 
+    def unawaited(self, found: Unawaited, /) -> bool:
+        """Hear of a coroutine that was freed and never awaited.
+
+        Returns:
+            Whether it is told, so that no warning need be.
+        """
+        ...
+
     def failed(self, error: Exception, /) -> None:
         """Hear of a defect of the recorder's own, which was contained."""
+
+
+class Unawaited(NamedTuple):
+    """A coroutine that was freed and never awaited; nothing of it is kept but code.
+
+    Attributes:
+        name: Its qualified name.
+        code: What it would have run, None for a coroutine that is not written in Python.
+        origin: File, line and function that made it and its callers, the innermost first; empty where the user does
+            not have them tracked.
+        dropped: The frames in which the last reference to it went, the innermost first.
+        busy: On whose behalf that happened, None where unknown.
+        phase: The phase that pytest was in.
+        old: Whether the collector found it, and it may be of any age.
+    """
+
+    name: str
+    code: CodeType | None
+    origin: tuple[tuple[str, int, str], ...]
+    dropped: tuple[Call, ...]
+    busy: Owner | None
+    phase: str
+    old: bool
 
 
 class LoopRecord:
@@ -44,8 +98,11 @@ class LoopRecord:
 
     @property
     def thread(self) -> threading.Thread | None:
-        """The thread it was last seen running in, where that is not the main one."""
-        return self._thread() if self._thread else None
+        """The thread it was last seen running in; where no task was made in it, the one that it runs in just now."""
+        if self._thread is not None:
+            return self._thread()
+        ident = getattr(self.ref(), "_thread_id", None)  # asyncio's own note, which uvloop keeps to itself
+        return next((it for it in threading.enumerate() if it.ident == ident), None) if ident is not None else None
 
     def ran_in(self, thread: threading.Thread) -> None:
         """Note the thread in which the loop is running."""
@@ -53,8 +110,13 @@ class LoopRecord:
         self._thread = weakref.ref(thread)
 
 
+ATTRIBUTE = "_taskleak"
+"""The attribute of a task, a thread or an executor that carries its origin: it must die with it, and cost next to
+nothing."""
+
+
 class ThreadOrigin:
-    """Who started a thread, and where."""
+    """Who started a thread, or made an executor, and where."""
 
     __slots__ = ("calls", "owner", "phase", "run", "settled")
 
@@ -64,3 +126,9 @@ class ThreadOrigin:
         self.phase = phase
         self.calls = calls
         self.settled = False
+
+
+def origin_of(task: object) -> Origin | None:
+    """What any run recorded of a task, None where nothing was."""
+    origin = getattr(task, ATTRIBUTE, None)
+    return origin if type(origin) is Origin else None

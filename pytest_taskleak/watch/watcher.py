@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread
 import contextvars
 import sys
 import threading
@@ -11,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.coroutines import Coroutines
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import LoopRecord, ThreadOrigin
+from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin, origin_of
+from pytest_taskleak.watch.things import Things
+from pytest_taskleak.watch.workers import Workers, is_pooled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import FrameType
 
     from pytest_taskleak.watch.records import Listener
@@ -26,12 +28,6 @@ _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: i
 _running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for writers of event loops; never raises
 _current_task = asyncio.current_task
 _ident = threading.get_ident
-
-_POOL_WORKER: object = getattr(concurrent.futures.thread, "_worker", None)
-
-_ATTRIBUTE = "_taskleak"
-"""The attribute of a Task or a Thread that carries its origin: it must die with it, and cost next to nothing."""
-
 
 _RECORDER = "taskleak_recorder"
 """The attribute of the wrapped `create_task` that leads to the recorder."""
@@ -50,6 +46,9 @@ class Watcher:
         listener: Whom it tells.
         users: How many rely on it; whoever leaves last calls `stop`.
         seen: How many tasks and threads were recorded, so that a listener can tell whether a test made any.
+        things: What it records besides tasks.
+        workers: What it records of threads, executors and loops.
+        coroutines: What hears of coroutines that nobody awaited.
     """
 
     def __init__(
@@ -59,6 +58,7 @@ class Watcher:
         carriers: frozenset[str],
         carries: Callable[[object], bool],
         own: Callable[[str], bool],
+        kinds: Collection[str] = (),
     ) -> None:
         """Make a recorder that wraps nothing yet.
 
@@ -67,6 +67,7 @@ class Watcher:
             carriers: The qualified names that such coroutines have, to ask about few.
             carries: Whether a coroutine is a runner's own, which works for whatever runs just then.
             own: Whether a file is the project's own code.
+            kinds: What is recorded besides tasks.
         """
         self.current: Owner | None = None
         self.phase = ""
@@ -77,6 +78,9 @@ class Watcher:
         self._carries = carries
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
+        self.things = Things(kinds, self, self._owner, own=own, listener=listener)
+        self.workers = Workers(kinds, self, self.owner_now, own=own, listener=listener)
+        self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
         self._loops: dict[int, LoopRecord] = {}
         self._patches: list[Patch] = []
         self._patched: set[type] = set()
@@ -92,6 +96,8 @@ class Watcher:
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
         if not self._patches:
+            self.things.start()
+            self._patches += self.coroutines.start()
             self._patch(threading.Thread, start=self._thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
             self._patch(
@@ -99,11 +105,15 @@ class Watcher:
                 create_task=self._create_task,
                 close=self._loop_close,
                 call_exception_handler=self._call_exception_handler,
+                **dict(self.things.wrappers(asyncio.BaseEventLoop)),
+                **dict(self.workers.wrappers(asyncio.BaseEventLoop)),
             )
             # Its own close shuts the self-pipe before the base class hears of it: look while the loop can still turn.
             self._patch(asyncio.SelectorEventLoop, close=self._loop_close)
             if sys.platform == "win32":
                 self._patch(asyncio.ProactorEventLoop, close=self._loop_close)
+            for cls, name, make in self.things.others():
+                self._patch(cls, **{name: make})
         uvloop = sys.modules.get("uvloop")
         loop_class = getattr(uvloop, "Loop", None)
         if isinstance(loop_class, type) and loop_class not in self._patched:
@@ -112,7 +122,12 @@ class Watcher:
                 create_task=self._create_task,
                 close=self._loop_close,
                 call_exception_handler=self._call_exception_handler,
+                **dict(self.things.wrappers(loop_class)),
+                **dict(self.workers.wrappers(loop_class)),
             )
+        for executor_class, name, make in self.workers.executors():
+            if executor_class not in self._patched:
+                self._patch(executor_class, **{name: make})
 
     def stop(self) -> None:
         """Take every wrapper back; harmless when repeated."""
@@ -120,6 +135,8 @@ class Watcher:
             self._patches.pop().undo()
         self._patched.clear()
         self._loops.clear()
+        for part in (self.things, self.workers, self.coroutines):
+            part.stop()
         self.current = None
 
     def enter(self, owner: Owner | None, phase: str) -> contextvars.Token[Owner | None]:
@@ -135,8 +152,12 @@ class Watcher:
         self._owner.reset(token)
 
     def loops(self) -> list[LoopRecord]:
-        """The loops that tasks were made in and that are not closed."""
+        """The loops that are not closed, as far as tasks were made in them, or they were seen being made."""
         known: list[LoopRecord] = []
+        for made_loop, made in self.workers.loops():
+            record = self._loops.get(id(made_loop))
+            if record is None or record.ref() is not made_loop:
+                self._loops[id(made_loop)] = LoopRecord(made_loop, made.owner)
         for key, record in list(self._loops.items()):
             loop = record.loop
             if loop is None or loop.is_closed():
@@ -157,7 +178,7 @@ class Watcher:
             return before
         origin = origin_of(task)
         if origin is None or origin.run is not self:
-            setattr(task, _ATTRIBUTE, Origin(self, owner, self.phase, "", (), None, owner))
+            setattr(task, ATTRIBUTE, Origin(self, owner, self.phase, "", (), None, owner))
             return before
         before, origin.owner = origin.owner, owner
         return before
@@ -174,7 +195,7 @@ class Watcher:
         if owner is None:
             return None
         origin = Origin(self, owner, "", "", (), None, None)
-        setattr(task, _ATTRIBUTE, origin)
+        setattr(task, ATTRIBUTE, origin)
         return origin
 
     def began_in(self, loop: asyncio.AbstractEventLoop) -> Owner | None:
@@ -189,10 +210,43 @@ class Watcher:
 
     def thread_origin(self, thread: threading.Thread) -> ThreadOrigin | None:
         """Who started a thread, None where that was before this run or unseen."""
-        origin = getattr(thread, _ATTRIBUTE, None)
+        origin = getattr(thread, ATTRIBUTE, None)
         return origin if isinstance(origin, ThreadOrigin) and origin.run is self else None
 
+    def ignore(self, thread: threading.Thread) -> None:
+        """Make a thread that has not started yet nobody's business: the plugin's own."""
+        setattr(thread, ATTRIBUTE, ThreadOrigin(self, None, "", ()))
+
+    def owner_of_step(self, origin: Origin | None, handle: object, ident: int) -> Owner | None:
+        """On whose behalf another thread, which runs a loop, works: its task's, its callback's, the thread's own.
+
+        Args:
+            origin: The task's; None for a callback.
+            handle: asyncio's handle of the callback; None where the loop has none.
+            ident: The thread.
+        """
+        if origin is not None and origin.run is self and origin.owner is not None:
+            return origin.owner
+        context = getattr(handle, "_context", None) if origin is None else None
+        owner: Owner | None = context.get(self._owner) if context is not None else None
+        if owner is None and ident != self._main:
+            started = (it for it in threading.enumerate() if it.ident == ident)
+            by = next((known for thread in started if (known := self.thread_origin(thread))), None)
+            owner = by.owner if by is not None else None
+        return owner or self.current
+
     # -- who asks
+
+    def owner_now(self) -> Owner | None:
+        """On whose behalf the code works that is running in this thread."""
+        origin = self.maker()
+        return (origin.owner if origin is not None else None) or self._owner_now(_running_loop())
+
+    def owner_of(self, handle: object) -> Owner | None:
+        """On whose behalf a loop calls a handle that has just failed; uvloop is still in its context, and hides it."""
+        context: contextvars.Context | None = getattr(handle, "_context", None)
+        owner = context.get(self._owner) if context is not None else None
+        return owner if owner is not None else self.owner_now()
 
     def _owner_now(self, running: object) -> Owner | None:
         """On whose behalf code works that no recorded task runs: its context's, its thread's, the runner's."""
@@ -210,8 +264,13 @@ class Watcher:
         return self.current
 
     def _parent(self, running: asyncio.AbstractEventLoop) -> Origin | None:
-        origin: Origin | None = getattr(_current_task(running), _ATTRIBUTE, None)
+        origin: Origin | None = getattr(_current_task(running), ATTRIBUTE, None)
         return origin if origin is not None and origin.run is self else None
+
+    def maker(self) -> Origin | None:
+        """What was recorded of the task that runs in this thread, None where none does."""
+        running = _running_loop()
+        return self._parent(running) if running is not None else None
 
     # -- the wrappers
 
@@ -276,7 +335,7 @@ class Watcher:
 
     def _attach(self, task: object, origin: Origin) -> None:
         try:
-            setattr(task, _ATTRIBUTE, origin)
+            setattr(task, ATTRIBUTE, origin)
             trace = getattr(task, "_source_traceback", None)
             if trace and trace[-1].filename == __file__:
                 del trace[-1]  # debug mode shows the user's own line last, as it does without the recorder
@@ -292,7 +351,7 @@ class Watcher:
                 return
             # get_loop() would make a loop where there was none.
             loop = vars(runner).get("_loop")
-            self._around(loop, lambda: original(runner))
+            self._around(loop, lambda: original(runner), by_runner=True)
 
         return close
 
@@ -302,11 +361,11 @@ class Watcher:
             if not patch.live:
                 patch.stale(loop)
                 return
-            self._around(loop, lambda: original(loop))
+            self._around(loop, lambda: original(loop), by_runner=False)
 
         return close
 
-    def _around(self, loop: asyncio.AbstractEventLoop | None, close: Callable[[], None]) -> None:
+    def _around(self, loop: asyncio.AbstractEventLoop | None, close: Callable[[], None], *, by_runner: bool) -> None:
         """Let the listener look before `close` and after it; once, where closers call each other."""
         __tracebackhide__ = True
         if loop is None or id(loop) in self._closing:
@@ -317,7 +376,7 @@ class Watcher:
         try:
             try:
                 if not loop.is_closed() and not loop.is_running():
-                    after = self.listener.closing(loop)
+                    after = self.listener.closing(loop, by_runner=by_runner)
             except Exception as error:  # noqa: BLE001 - closing goes on whatever befalls the look
                 self.listener.failed(error)
             finally:
@@ -368,29 +427,24 @@ class Watcher:
             if not patch.live:
                 patch.stale(thread)
                 return
+            if getattr(thread, ATTRIBUTE, None) is not None:
+                original(thread)  # `ignore`d
+                return
+            origin = None
             try:
-                running = _running_loop()
-                parent = self._parent(running) if running is not None else None
-                owner = (parent.owner if parent is not None else None) or self._owner_now(running)
-                owner = None if _pooled(thread) else owner
+                owner = None if is_pooled(thread) else self.owner_now()
                 origin = ThreadOrigin(self, owner, self.phase, capture(_frame(1), self._own))
-                setattr(thread, _ATTRIBUTE, origin)
+                setattr(thread, ATTRIBUTE, origin)
                 self.seen += 1
                 if owner is not None:
                     self._carry_into(thread, owner)
             except Exception as error:  # noqa: BLE001 - the thread must start
                 self.listener.failed(error)
             original(thread)
+            try:
+                if origin is not None:
+                    self.workers.started(thread, origin)
+            except Exception as error:  # noqa: BLE001 - it runs already
+                self.listener.failed(error)
 
         return start
-
-
-def origin_of(task: object) -> Origin | None:
-    """What any run recorded of a task, None where nothing was."""
-    origin = getattr(task, _ATTRIBUTE, None)
-    return origin if type(origin) is Origin else None
-
-
-def _pooled(thread: threading.Thread) -> bool:
-    """Whether the thread is an executor's: it works for whoever submits, not for who happened to start it."""
-    return getattr(thread, "_target", None) is _POOL_WORKER

@@ -30,8 +30,8 @@ python_files = *.py
 def report(case: Path, folder: Path, *options: str) -> str:
     """Run one case in `folder` and give what the user reads, from the first failure on.
 
-    What changes from run to run, or from one Python to the next, is written as `…`: seconds, file descriptors, the
-    standard library's own lines.
+    What changes from run to run, or from one Python to the next, is written as `…`: seconds, file descriptors,
+    ports, process ids, the standard library's own lines.
     """
     (folder / "pytest.ini").write_text(_INI, encoding="utf-8")
     (folder / case.name).write_text(case.read_text(encoding="utf-8"), encoding="utf-8")
@@ -58,7 +58,9 @@ def report(case: Path, folder: Path, *options: str) -> str:
     ]
     for pattern, word in (
         (r"in \d+\.\d+s", "in …s"),
-        (r"waits for fd \d+", "waits for fd …"),
+        (r"blocked the loop for [\d.]+ s", "blocked the loop for … s"),
+        (r"(\bfd |\bpid |127\.0\.0\.1:)\d+", r"\1…"),
+        (r"fires in \+[\d.]+ s", "fires in +… s"),
         (r"sleeps until \+[\d.]+ s", "sleeps until +… s"),
     ):
         text = re.sub(pattern, word, text)

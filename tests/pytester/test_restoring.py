@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.base_events
 import threading
 
 import pytest
@@ -14,6 +15,8 @@ CLASSES = (
     asyncio.BaseEventLoop,
     *asyncio.SelectorEventLoop.__mro__[:-1],
     threading.Thread,
+    asyncio.BaseTransport,
+    asyncio.base_events.Server,
     *uvloop.Loop.__mro__[:-1],
 )
 
@@ -47,6 +50,7 @@ def everything():
         (LEAKY, ["-x"], pytest.ExitCode.TESTS_FAILED),
         (LEAKY, ["--taskleak=warn"], pytest.ExitCode.TESTS_FAILED),
         (LEAKY, ["--taskleak-strict", "--taskleak-cancel"], pytest.ExitCode.TESTS_FAILED),
+        (LEAKY, ["--taskleak-blocked=0.05"], pytest.ExitCode.TESTS_FAILED),
         (LEAKY, ["--collect-only"], pytest.ExitCode.OK),
         (LEAKY + "\n    raise KeyboardInterrupt\n", [], pytest.ExitCode.INTERRUPTED),
         ("async def test_cut(): raise KeyboardInterrupt", [], pytest.ExitCode.INTERRUPTED),

@@ -394,9 +394,10 @@ def test_the_typed_table_of_pyproject(leaky, table, header):
         ([], "taskleak: fail, grace 0.1 s"),
         (["--taskleak=warn", "--taskleak-grace=2.5"], "taskleak: warn, grace 2.5 s"),
         (["--taskleak-strict", "--taskleak-cancel"], "taskleak: fail, grace 0.1 s, strict, cancel"),
-        (["--taskleak=off", "--taskleak-strict"], "taskleak: off"),
+        (["--taskleak-repeat=3"], "taskleak: fail, grace 0.1 s, repeat 3"),
+        (["--taskleak=off", "--taskleak-strict", "--taskleak-repeat=3"], "taskleak: off"),
     ],
-    ids=["nothing", "mode-and-grace", "flags", "off"],
+    ids=["nothing", "mode-and-grace", "flags", "repeat", "off"],
 )
 def test_the_head_of_the_run_tells_what_holds(project, args, header):
     project.write(source="def test_it(): pass")
@@ -526,6 +527,8 @@ def test_an_expected_task_of_a_wide_loop_is_not_reported_later(project):
 
 
 NUMBERS = "give seconds, 0 or more"
+TIMES = "give a whole number, 3 or more, or 0 for not at all"
+LIMIT = "give seconds, 0 for off"
 
 
 @pytest.mark.parametrize(
@@ -538,7 +541,14 @@ NUMBERS = "give seconds, 0 or more"
         ("--taskleak-grace=-1", f"--taskleak-grace: grace -1.0 is not valid; {NUMBERS}"),
         ("--taskleak-grace=nan", f"--taskleak-grace: grace nan is not valid; {NUMBERS}"),
         ("--taskleak-grace=inf", f"--taskleak-grace: grace inf is not valid; {NUMBERS}"),
+        ("--taskleak-blocked=soon", f"--taskleak-blocked: 'soon' is not a number; {LIMIT}"),
+        ("--taskleak-blocked=-1", f"--taskleak-blocked: blocked -1.0 is not valid; {LIMIT}"),
+        ("--taskleak-blocked=inf", f"--taskleak-blocked: blocked inf is not valid; {LIMIT}"),
         ("--taskleak-graze=1", "unrecognized arguments: --taskleak-graze=1"),
+        ("--taskleak-repeat=often", f"--taskleak-repeat: 'often' is not a whole number; {TIMES}"),
+        ("--taskleak-repeat=2.5", f"--taskleak-repeat: '2.5' is not a whole number; {TIMES}"),
+        ("--taskleak-repeat=2", f"--taskleak-repeat: repeat=2 is not valid; {TIMES}"),
+        ("--taskleak-repeat=-3", f"--taskleak-repeat: repeat=-3 is not valid; {TIMES}"),
         ("--taskleak-strict=yes", "argument --taskleak-strict: ignored explicit argument 'yes'"),
     ],
 )
@@ -560,7 +570,11 @@ def test_a_wrong_option_is_a_usage_error(leaky, arg, message):
         ("taskleak_grace = soon", ["`taskleak_grace`", "'soon'", NUMBERS]),
         ("taskleak_grace = -1", [f"ini value `taskleak_grace`: grace -1.0 is not valid; {NUMBERS}"]),
         ("taskleak_grace = nan", [f"ini value `taskleak_grace`: grace nan is not valid; {NUMBERS}"]),
+        ("taskleak_blocked = soon", ["`taskleak_blocked`", "'soon'", LIMIT]),
+        ("taskleak_blocked = -1", [f"ini value `taskleak_blocked`: blocked -1.0 is not valid; {LIMIT}"]),
         ("taskleak_strict = perhaps", ["`taskleak_strict`", "'perhaps'", "true or false"]),
+        ("taskleak_repeat = often", ["`taskleak_repeat`", "'often'", TIMES]),
+        ("taskleak_repeat = 1", [f"ini value `taskleak_repeat`: repeat=1 is not valid; {TIMES}"]),
         ("taskleak_cancel = perhaps", ["`taskleak_cancel`", "'perhaps'", "true or false"]),
         ("strict = true\ntaskleak_graze = 1", ["Unknown config option: taskleak_graze"]),
     ],
@@ -584,6 +598,8 @@ def test_a_wrong_ini_value_is_a_usage_error(leaky, line, messages):
         ('taskleak_grace = "1"', "taskleak_grace", "str"),
         ("taskleak_grace = true", "taskleak_grace", ""),
         ("taskleak_grace = -1", "taskleak_grace", "-1"),
+        ('taskleak_blocked = "1"', "taskleak_blocked", "str"),
+        ("taskleak_blocked = -1", "taskleak_blocked", "-1"),
         ('taskleak_strict = "yes"', "taskleak_strict", "str"),
         ("taskleak_cancel = 1", "taskleak_cancel", "int"),
     ],
@@ -599,7 +615,7 @@ def test_a_wrong_value_of_the_typed_table_is_a_usage_error(leaky, line, name, gi
     assert "Traceback" not in result.stderr.str()
 
 
-VALID = "valid are mode, grace, strict, cancel, expect, reason"
+VALID = "valid are mode, grace, strict, cancel, blocked, expect, repeat, reason"
 MODES = "valid are fail, warn, off"
 
 WRONG_MARKERS = [
@@ -618,8 +634,17 @@ WRONG_MARKERS = [
     ("(grace=True)", f"grace True is not valid; {NUMBERS}"),
     ("(grace=float('inf'))", f"grace inf is not valid; {NUMBERS}"),
     ("(grace=float('nan'))", f"grace nan is not valid; {NUMBERS}"),
+    ("(blocked=-1)", f"blocked -1 is not valid; {LIMIT}"),
+    ("(blocked='1')", f"blocked '1' is not valid; {LIMIT}"),
+    ("(blocked=True)", f"blocked True is not valid; {LIMIT}"),
+    ("(blocked=float('nan'))", f"blocked nan is not valid; {LIMIT}"),
     ("(strict=1)", "strict=1 is not valid; give True or False"),
     ("(strict='yes')", "strict='yes' is not valid; give True or False"),
+    ("(repeat=2)", f"repeat=2 is not valid; {TIMES}"),
+    ("(repeat=-1)", f"repeat=-1 is not valid; {TIMES}"),
+    ("(repeat=5.0)", f"repeat=5.0 is not valid; {TIMES}"),
+    ("(repeat='5')", f"repeat='5' is not valid; {TIMES}"),
+    ("(repeat=True)", f"repeat=True is not valid; {TIMES}"),
     ("(cancel='no')", "cancel='no' is not valid; give True or False"),
     ("(expect='poller')", "expect='poller' needs a reason=... that says why it may stay"),
     ("(expect=['a', 'b'])", "expect=['a', 'b'] needs a reason=... that says why it may stay"),

@@ -1,0 +1,117 @@
+"""From an error that nobody heard, or a coroutine that nobody awaited, to a leak."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_taskleak.model import Leak, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, TracebackType
+
+    from pytest_taskleak.model import Call, Kind, Place
+    from pytest_taskleak.places import Places
+
+HINTS = {
+    "future": "Retrieve the exception: await the future, or look at `future.exception()` in a done-callback.",
+    "callback": "Catch the exception in the callback: nobody above it can.",
+    "coroutine": "Await it, or make a task of it; `close()` it where it shall not run after all.",
+}
+
+_UNKNOWN = Owner("block", "", "unknown")
+
+
+def raised(error: BaseException, places: Places) -> tuple[str, tuple[Place, ...]]:
+    """An exception in words, and where it was raised, the outermost place first."""
+    lines = str(error).splitlines()
+    words = type(error).__qualname__ + (f": {lines[0]}" if lines else "")
+    return words, places.places(calls_of(error))
+
+
+def calls_of(error: BaseException) -> list[Call]:
+    """The frames of an exception's traceback, the outermost first."""
+    calls: list[Call] = []
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        calls.append((trace.tb_frame.f_code, trace.tb_lasti))
+        trace = trace.tb_next
+    return calls
+
+
+def describe_future(
+    error: BaseException, owner: Owner | None, phase: str, calls: Sequence[Call], places: Places
+) -> Leak:
+    """Say that a future's exception was never retrieved."""
+    detail, stands = raised(error, places)
+    maker = next((code for code, _ in calls if places.own(code.co_filename)), calls[0][0] if calls else None)
+    what = maker.co_qualname if maker is not None else "unknown"
+    return _leak(
+        ("lost-exception", "future"),
+        what,
+        ("its exception was never retrieved", detail, HINTS["future"], "it had ended"),
+        (owner, phase),
+        (stands, places.places(calls)),
+    )
+
+
+def describe_callback(error: BaseException, owner: Owner | None, phase: str, places: Places) -> Leak:
+    """Say that code that a loop called failed, and nobody heard it."""
+    detail, stands = raised(error, places)
+    first = next((place for place in stands if place.own), stands[-1] if stands else None)
+    return _leak(
+        ("lost-callback", ""),
+        first.function if first is not None else "unknown",
+        ("its exception was never handled", detail, HINTS["callback"], "its loop went on"),
+        (owner, phase),
+        (stands, ()),
+    )
+
+
+def describe_unawaited(found: Any, owner: Owner | None, created: Sequence[Call], places: Places) -> Leak:
+    """Say that a coroutine was made and never awaited.
+
+    Args:
+        found: What is known of it, a `watch.Unawaited`.
+        owner: Who made it.
+        created: The frames that made it, the innermost first, where they are known other than by its origin.
+        places: Tells whose code is whose.
+    """
+    code: CodeType | None = found.code
+    sites = places.places(created) or tuple(places.line(*origin) for origin in found.origin)
+    return _leak(
+        ("never-awaited", ""),
+        found.name,
+        ("never awaited", "", HINTS["coroutine"], "freed before it had begun"),
+        (owner, found.phase),
+        ((places.definition(code),) if code is not None else (), sites),
+    )
+
+
+def _leak(
+    kind: tuple[Kind, str],
+    what: str,
+    text: tuple[str, str, str, str],
+    whose: tuple[Owner | None, str],
+    where: tuple[tuple[Place, ...], tuple[Place, ...]],
+) -> Leak:
+    owner, phase = whose[0] or _UNKNOWN, whose[1]
+    verdict, detail, hint, settled = text
+    return Leak(
+        kind=kind[0],
+        task="",
+        coroutine=what,
+        verdict=verdict,
+        detail=detail,
+        hint=hint,
+        settled=settled,
+        waits=where[0],
+        created=where[1],
+        ancestors=(),
+        owner_kind=owner.kind,
+        owner=owner.name,
+        scope=owner.scope,
+        nodeid=owner.nodeid,
+        phase=phase,
+        called=kind[1],
+    )

@@ -1,0 +1,132 @@
+"""From a thing that is left to a leak: what it is, what is known of it, and what mends it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pytest_taskleak.callbacks import callbacks_of
+from pytest_taskleak.explain.holders import held_by
+from pytest_taskleak.explain.transports import TOLD
+from pytest_taskleak.model import Leak, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import CodeType, FrameType
+
+    from pytest_taskleak.model import Call, Kind, Place
+    from pytest_taskleak.places import Places
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sketch:
+    """A thing in words, taken while it is as it was found.
+
+    Attributes:
+        what: What it is or runs, by name: a callback, a generator, an address.
+        verdict: What became of it, in a few words.
+        detail: What else is known, "" for nothing.
+        hint: One sentence on how to mend it.
+        stands: Where it stands, the outermost first.
+        name: The name that somebody gave it, "" for none.
+    """
+
+    what: str
+    verdict: str
+    detail: str
+    hint: str
+    stands: tuple[Place, ...] = ()
+    name: str = ""
+
+
+HINTS = {
+    "future": "Settle the future on every path (result, exception or `cancel()`), and drop it from what holds it.",
+    "timer": "Keep the handle that `call_later` returns, and `cancel()` it in the end.",
+    "generator": "Close it (`async with contextlib.aclosing(...)`) or iterate it to its end.",
+    "transport": "Close it (`writer.close()`, `await writer.wait_closed()`), or the client that keeps it.",
+    "server": "Leave it by `async with server`, or `server.close()` and `await server.wait_closed()`.",
+    "subprocess": "End it (`process.terminate()`), and `await process.wait()`.",
+}
+
+
+def sketch(  # noqa: PLR0913, PLR0917 - each kind is told from others of these
+    kind: Kind, thing: Any, calls: Sequence[Call], now: float, places: Places, note: str = ""
+) -> Sketch:
+    """Put a thing into words.
+
+    Args:
+        kind: What it is.
+        thing: The thing.
+        calls: The frames that made it.
+        now: The time of its loop.
+        places: Tells whose code is whose.
+        note: What was noted of it when it was made.
+    """
+    if kind in TOLD:
+        told = TOLD[kind](thing, note)
+        return Sketch(told.what, told.verdict, told.detail, HINTS[kind], name=told.name)
+    return _SKETCHES[kind](thing, calls, now, places)
+
+
+def _future(future: Any, calls: Sequence[Call], _now: float, places: Places) -> Sketch:
+    holder = held_by(future)
+    maker = next((code for code, _ in calls if places.own(code.co_filename)), calls[0][0] if calls else None)
+    return Sketch(
+        what=maker.co_qualname if maker is not None else "unknown",
+        verdict=f"held by {holder}" if holder else "pending",
+        detail="nobody has settled it",
+        hint=HINTS["future"],
+    )
+
+
+def _timer(timer: Any, _calls: Sequence[Call], now: float, _places: Places) -> Sketch:
+    name = next((name for piece in callbacks_of(timer) if (name := getattr(piece, "__qualname__", ""))), "a callback")
+    return Sketch(name, f"fires in +{max(0.0, timer.when() - now):.0f} s", "", HINTS["timer"])
+
+
+def _generator(generator: Any, _calls: Sequence[Call], _now: float, places: Places) -> Sketch:
+    frame: FrameType | None = generator.ag_frame
+    code: CodeType = generator.ag_code
+    stands = (places.place((code, frame.f_lasti)),) if frame is not None else ()
+    return Sketch(generator.__qualname__, "left suspended", "", HINTS["generator"], stands)
+
+
+_SKETCHES: dict[Kind, Callable[[Any, Sequence[Call], float, Places], Sketch]] = {
+    "future": _future,
+    "timer": _timer,
+    "generator": _generator,
+}
+
+
+def describe_thing(  # noqa: PLR0913 - a leak is told from many sides, and each is one argument
+    kind: Kind,
+    words: Sketch,
+    owner: Owner,
+    *,
+    phase: str,
+    calls: Sequence[Call],
+    settled: str,
+    piled_up: Sequence[str],
+    places: Places,
+) -> Leak:
+    """Say what is wrong with a thing that outlived its owner."""
+    verdict, detail = words.verdict, words.detail
+    if piled_up:
+        verdict, detail = f"accumulates, {verdict}", f"{len(piled_up)} tests each left more"
+    return Leak(
+        kind=kind,
+        task=words.name,
+        coroutine=words.what,
+        verdict=verdict,
+        detail=detail,
+        hint=words.hint,
+        settled=settled,
+        waits=words.stands,
+        created=places.places(calls),
+        ancestors=(),
+        owner_kind=owner.kind,
+        owner=owner.name,
+        scope=owner.scope,
+        nodeid=owner.nodeid,
+        phase=phase,
+    )

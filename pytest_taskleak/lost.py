@@ -1,0 +1,197 @@
+"""Errors that nobody heard and coroutines that nobody awaited: asyncio and the interpreter tell, this says whose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pytest_taskleak import explain, judge
+from pytest_taskleak.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import CodeType
+
+    from pytest_taskleak.model import Call, Leak, Owner
+    from pytest_taskleak.places import Places
+    from pytest_taskleak.watch import Unawaited, Watcher
+
+
+class Lost:
+    """Judges what is complained of, when it is: nothing of it is there later.
+
+    What asyncio logs of an error is logged as ever, whether it is told here or not: a test may look for it (`caplog`),
+    and a log that changes with a plugin misleads. A coroutine's warning is not a log: where a leak is told, it would
+    say the same once more, and under `-W error` fail whatever test is running.
+
+    Guarantees: nothing of the user's is kept alive but code; may be called in any thread, and from inside a
+    collection, so that it waits for no lock.
+
+    Attributes:
+        strict: Whether what cannot be decided is a leak.
+        judged: Whether what an owner leaves is told at all; otherwise all is as without the plugin.
+    """
+
+    def __init__(self, watcher: Watcher, places: Places, *, of_blocks: bool = False) -> None:
+        """Make a judge of what `watcher` hears.
+
+        Args:
+            watcher: The recorder.
+            places: Tells whose code is whose.
+            of_blocks: Whether blocks answer for what is theirs; otherwise the test around them does.
+        """
+        self._of_blocks = of_blocks
+        self._watcher = watcher
+        self._places = places
+        self._verdicts: deque[Verdict] = deque()
+        self._tests: dict[tuple[str, int], tuple[CodeType, Owner | None]] = {}
+        self.strict = False
+        self.judged: Callable[[Owner], bool] = _always
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self._verdicts)
+
+    def verdicts(self) -> list[Verdict]:
+        """What was heard since the last time."""
+        verdicts: list[Verdict] = []
+        while self._verdicts:
+            verdicts.append(self._verdicts.popleft())
+        return verdicts
+
+    def ours_to_tell(self, loop: asyncio.AbstractEventLoop, calls: Iterable[Call]) -> bool:
+        """Whether a lost exception fails a test: not a library's own affair, nor one that the user's handler gets."""
+        return self.strict or (self._any_own(calls) and loop.get_exception_handler() is None)
+
+    def _any_own(self, calls: Iterable[Call]) -> bool:
+        return any(self._places.own(code.co_filename) for code, _ in calls)
+
+    # -- what a loop complains of
+
+    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Hear what a loop's exception handler is about to hear."""
+        message = str(context.get("message", ""))
+        error: BaseException | None = context.get("exception")
+        future = context.get("task") or context.get("future")
+        if isinstance(future, asyncio.Task):
+            if judge.tells_of_pending(message):
+                self._task(loop, future, None)  # pyright: ignore[reportUnknownArgumentType] - a task of anything
+                return
+            if judge.tells_of_unretrieved(message) and error is not None:
+                self._task(loop, future, error)  # pyright: ignore[reportUnknownArgumentType] - as above
+                return
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return  # to be cancelled is no error; 3.11 complains of it where a server's handler was
+        if future is not None and judge.tells_of_unretrieved(message):
+            self._future(loop, future, error)  # pyright: ignore[reportUnknownArgumentType] - as above
+        elif self.strict or judge.tells_of_callback(message):
+            self._callback(loop, error, context)
+
+    def _task(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], error: BaseException | None) -> None:
+        origin = self._watcher.origin(task)
+        if origin is None or origin.run is not self._watcher or origin.settled or origin.owner is None:
+            return
+        if not self._may_tell(origin.owner):
+            return
+        if error is not None and not self.ours_to_tell(loop, origin.calls):
+            return
+        origin.settled = True
+        self._tell(origin.owner, explain.describe_lost(task, origin, error, self._places))
+
+    def _future(self, loop: asyncio.AbstractEventLoop, future: object, error: BaseException) -> None:
+        """A library's future is the library's affair, unless it is the project's own error that is lost in it."""
+        register = self._watcher.things.futures
+        made = register.find(future) if register is not None else None
+        owner = made.owner if made is not None else None
+        calls = made.calls if made is not None else ()
+        if not self._may_tell(owner) or not self.ours_to_tell(loop, calls):
+            return
+        own_made = self._any_own(calls[:1])
+        if not (self.strict or own_made or self._any_own(explain.calls_of(error))):
+            return
+        phase = made.phase if made is not None else ""
+        self._tell(owner, explain.describe_future(error, owner, phase, calls, self._places))
+
+    def _callback(self, loop: asyncio.AbstractEventLoop, error: BaseException, context: dict[str, Any]) -> None:
+        owner = self._owner_of(context)
+        if not self._may_tell(owner) or not self.ours_to_tell(loop, explain.calls_of(error)):
+            return
+        self._tell(owner, explain.describe_callback(error, owner, self._watcher.phase, self._places))
+
+    def _owner_of(self, context: dict[str, Any]) -> Owner | None:
+        generator = context.get("asyncgen")
+        register = self._watcher.things.registers.get("generator")
+        if generator is not None and register is not None and (made := register.find(generator)) is not None:
+            return made.owner
+        return self._watcher.owner_of(context.get("handle"))
+
+    def _may_tell(self, owner: Owner | None) -> bool:
+        """Whether it is a leak, if it is that owner's."""
+        owner = self._answers(owner)
+        return self.strict if owner is None else not owner.interrupted and self.judged(owner)
+
+    def _tell(self, owner: Owner | None, leak: Leak) -> None:
+        self._verdicts.append(Verdict(self._answers(owner), leak))
+
+    def _answers(self, owner: Owner | None) -> Owner | None:
+        while owner is not None and owner.outer is not None and not self._of_blocks:
+            owner = owner.outer
+        return owner
+
+    # -- coroutines
+
+    def runs(self, code: CodeType, test: Owner) -> None:
+        """A test begins, with this function: what is defined in it is made by it."""
+        key = code.co_filename, code.co_firstlineno
+        # Run more than once (parametrized, repeated), it does not tell which of them.
+        self._tests[key] = code, (None if key in self._tests else test)
+
+    def unawaited(self, found: Unawaited) -> bool:
+        """Hear of a coroutine that was freed and never awaited.
+
+        Returns:
+            Whether it is told, so that no warning need be.
+        """
+        if judge.is_mocks(found.code) or not self._is_own(found):
+            return False
+        owner = found.busy
+        if found.old or (found.dropped and judge.is_taken_from_store_at(found.dropped[0])):
+            owner = self._maker(found)
+        if not self._may_tell(owner):
+            return False
+        first = found.dropped[:1]
+        created = found.dropped if first and self._any_own(first) and judge.is_discarded_at(first[0]) else ()
+        self._tell(owner, explain.describe_unawaited(found, owner, created, self._places))
+        return True
+
+    def _is_own(self, found: Unawaited) -> bool:
+        """Whether the project's own code defines it, or made it of a library's function."""
+        if found.code is not None and self._places.own(found.code.co_filename):
+            return True
+        if found.origin:
+            return self._places.own(found.origin[0][0])
+        first = found.dropped[:1]
+        return self._any_own(first) and judge.is_discarded_at(first[0])
+
+    def _maker(self, found: Unawaited) -> Owner | None:
+        """The test in whose function it was made, or defined; None where that is undecidable."""
+        sites = [(path, line) for path, line, _ in found.origin]
+        if found.code is not None:
+            sites.append((found.code.co_filename, found.code.co_firstlineno))
+        for path, line in sites:
+            for code, owner in list(self._tests.values()):
+                if code.co_filename == path and line in _lines(code):
+                    return owner
+        return None
+
+
+def _always(_owner: Owner) -> bool:
+    return True
+
+
+def _lines(code: CodeType) -> range:
+    """The lines of a function, those of the functions inside it among them."""
+    last = max((line for *_, line in code.co_lines() if line is not None), default=code.co_firstlineno)
+    inner = (const for const in code.co_consts if isinstance(const, type(code)))
+    return range(code.co_firstlineno, max([last, *(_lines(const).stop - 1 for const in inner)]) + 1)
