@@ -134,7 +134,8 @@ class Detector:
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Hear what a loop's exception handler is about to hear."""
-        self.lost.complained(loop, context)
+        if self.lost.complained(loop, context):
+            self.workplaces.told(loop)
 
     def unawaited(self, found: Unawaited) -> bool:
         """Hear of a coroutine that was freed and never awaited."""

@@ -69,35 +69,39 @@ class Lost:
 
     # -- what a loop complains of
 
-    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Hear what a loop's exception handler is about to hear."""
+    def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> bool:
+        """Hear what a loop's exception handler is about to hear.
+
+        Returns:
+            Whether it is told, as a leak of a task.
+        """
         message = str(context.get("message", ""))
         error: BaseException | None = context.get("exception")
         future = context.get("task") or context.get("future")
         if isinstance(future, asyncio.Task):
             if judge.tells_of_pending(message):
-                self._task(loop, future, None)  # pyright: ignore[reportUnknownArgumentType] - a task of anything
-                return
+                return self._task(loop, future, None)  # pyright: ignore[reportUnknownArgumentType] - a task of anything
             if judge.tells_of_unretrieved(message) and error is not None:
-                self._task(loop, future, error)  # pyright: ignore[reportUnknownArgumentType] - as above
-                return
+                return self._task(loop, future, error)  # pyright: ignore[reportUnknownArgumentType] - as above
         if error is None or isinstance(error, asyncio.CancelledError):
-            return  # to be cancelled is no error; 3.11 complains of it where a server's handler was
+            return False  # to be cancelled is no error; 3.11 complains of it where a server's handler was
         if future is not None and judge.tells_of_unretrieved(message):
             self._future(loop, future, error)  # pyright: ignore[reportUnknownArgumentType] - as above
         elif self.strict or judge.tells_of_callback(message):
             self._callback(loop, error, context)
+        return False
 
-    def _task(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], error: BaseException | None) -> None:
+    def _task(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], error: BaseException | None) -> bool:
         origin = self._watcher.origin(task)
         if origin is None or origin.run is not self._watcher or origin.settled or origin.owner is None:
-            return
+            return False
         if not self._may_tell(origin.owner):
-            return
+            return False
         if error is not None and not self.ours_to_tell(loop, origin.calls):
-            return
+            return False
         origin.settled = True
         self._tell(origin.owner, explain.describe_lost(task, origin, error, self._places))
+        return True
 
     def _future(self, loop: asyncio.AbstractEventLoop, future: object, error: BaseException) -> None:
         """A library's future is the library's affair, unless it is the project's own error that is lost in it."""

@@ -68,6 +68,8 @@ def _named(holder: object, child: object) -> str:
 def _in_namespace(mapping: dict[object, object], child: object) -> str:
     key = next((key for key, value in list(mapping.items()) if value is child), None)
     for above in gc.get_referrers(mapping):
+        if _is_ours(above):
+            continue
         if isinstance(above, types.ModuleType):
             return f"`{above.__name__}.{key}`"
         if isinstance(above, type):

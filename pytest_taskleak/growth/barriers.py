@@ -79,6 +79,9 @@ class Barriers:
                 self.ids |= {id(module), id(names)}
             if (warned := names.get(_WARNED)) is not None:
                 self.ids.add(id(warned))
+        # On 3.12.0 to 3.12.2 it tells of iterators that are free to be used again: whoever is told of one frees it
+        # twice, and the next collection never ends (python/cpython#115874). It keeps nothing of the user's.
+        self.ids.add(id(sys.modules.get("_asyncio", self)))
         for module_name, attribute in CACHES:
             self.ids.add(id(getattr(sys.modules.get(module_name), attribute, self)))
         self.ids |= {id(self), id(self.ids), id(self.passes)}

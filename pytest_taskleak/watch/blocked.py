@@ -203,7 +203,7 @@ class Monitor:
             return
         now = self._clock()
         if run.step is not None:
-            run.step.goes_on(seen, now, most=self._threshold / 2)
+            run.step.goes_on(seen, now, owner=self._owner_of(seen, run), most=self._threshold / 2)
             return
         if beat is None or beat.answered:
             run.beat = _Beat()
@@ -214,8 +214,10 @@ class Monitor:
             # What was seen before the beat was sent proves nothing.
             seen = self._see(loop, run.ident)
         if seen is not None:
-            owner = self._watcher.owner_of_step(seen.origin, seen.handle, run.ident)
-            run.step = _Step(seen, self._clock(), owner, self._watcher.phase)
+            run.step = _Step(seen, self._clock(), self._owner_of(seen, run), self._watcher.phase)
+
+    def _owner_of(self, seen: _Seen, run: _Run) -> Owner | None:
+        return self._watcher.owner_of_step(seen.origin, seen.handle, run.ident)
 
     def _see(self, loop: asyncio.AbstractEventLoop, ident: int) -> _Seen | None:
         """What the loop is in the middle of; None where it waits, or was between two steps."""
@@ -296,43 +298,46 @@ class _Seen(NamedTuple):
 class _Step:
     """One step while it lasts."""
 
-    __slots__ = ("_key", "_last", "_owner", "_phase", "_since", "_stacks", "_task", "counted", "debugged")
+    __slots__ = ("_key", "_last", "_phase", "_since", "_stacks", "_task", "counted", "debugged")
 
     def __init__(self, seen: _Seen, now: float, owner: Owner | None, phase: str) -> None:
         self._key = _key(seen)
         self._since = self._last = now
-        self._owner = owner
         self._phase = phase
-        self._stacks: Counter[tuple[Call, ...]] = Counter()
+        self._stacks: Counter[tuple[tuple[Call, ...], Owner | None]] = Counter()
         self._task = (*_names(seen), seen.origin)
         self.counted = 0.0
         self.debugged = False
-        self._note(seen)
+        self._note(seen, owner)
 
     def is_in(self, seen: _Seen) -> bool:
         """Whether it is this step that was seen, provided that no beat was answered since it began."""
         key = _key(seen)
         return key is not None and key is self._key  # of one object there is one weak reference
 
-    def goes_on(self, seen: _Seen, now: float, *, most: float) -> None:
-        """It was seen again; at most `most` seconds count, however long nobody looked."""
+    def goes_on(self, seen: _Seen, now: float, *, owner: Owner | None, most: float) -> None:
+        """It was seen again; at most `most` seconds count, however long nobody looked.
+
+        The owner may be another by now: a block can begin and end within one step.
+        """
         self.counted += min(now - self._last, most)
         self._last = now
-        self._note(seen)
+        self._note(seen, owner)
 
-    def _note(self, seen: _Seen) -> None:
-        if len(self._stacks) < _MOST_STACKS or seen.calls in self._stacks:
-            self._stacks[seen.calls] += 1
+    def _note(self, seen: _Seen, owner: Owner | None) -> None:
+        key = seen.calls, owner
+        if len(self._stacks) < _MOST_STACKS or key in self._stacks:
+            self._stacks[key] += 1
         self.debugged = self.debugged or any(_of_debugger(code.co_filename) for code, _ in seen.calls)
 
     def told(self, threshold: float) -> Stall:
         """The facts, for good."""
         task, runs, is_task, origin = self._task
-        ((calls, _),) = self._stacks.most_common(1)
+        (((calls, owner), _),) = self._stacks.most_common(1)
         return Stall(
             seconds=self._last - self._since,
             threshold=threshold,
-            owner=self._owner,
+            owner=owner,
             phase=self._phase,
             task=task,
             runs=runs,

@@ -1,10 +1,12 @@
 """What a walk over the heap comes to, and how the way there reads."""
 
+import asyncio
 import collections
 import contextvars
 import functools
 import gc
 import re
+import sys
 import threading
 from types import ModuleType
 
@@ -138,6 +140,19 @@ def test_caches_of_the_standard_library_are_told_why(name, attribute):
 def test_a_cache_of_the_standard_library_holds_nothing(barriers):
     pattern = re.compile("never seen (before)?")
     assert not reached(pattern, re, barriers)
+
+
+def test_the_module_that_keeps_freed_iterators_is_not_asked():
+    """On 3.12.0 to 3.12.2 the collector would never come back from its next collection."""
+
+    async def main():
+        await asyncio.get_running_loop().run_in_executor(None, len, "abc")
+
+    for _ in range(3):
+        asyncio.run(main())
+        barriers = Barriers([])
+        assert id(sys.modules["_asyncio"]) not in heap.reach(heap.roots(barriers, [], []), barriers).ids()
+        gc.collect()
 
 
 def test_the_roots_are_modules_fixtures_and_context_variables(barriers):

@@ -10,6 +10,7 @@ import weakref
 import pytest
 import uvloop
 
+from pytest_taskleak.model import Owner
 from pytest_taskleak.watch import Monitor, Watcher
 from pytest_taskleak.watch.blocked import THREAD
 
@@ -192,6 +193,27 @@ def test_a_callback_is_told_by_its_function(bench):
     gate.let_on()
     (stall,) = bench.end()
     assert (stall.task, stall.runs, stall.is_task) == ("", "Gate.stand", False)
+
+
+def test_a_step_is_whose_it_was_for_most_of_its_time(bench):
+    """A block may begin after the first look at the step it is in."""
+    gate = Gate()
+    test, block = Owner("test", "test_it.py::test_it", "test_it"), Owner("block", "", "the block")
+
+    async def main():
+        gate.stand()
+
+    bench.run(main)
+    gate.reached.wait(60)
+    watcher = bench.monitor._watcher
+    watcher.owner_of_step = lambda *_: owner
+    owner = test
+    bench.look(1)
+    owner = block
+    bench.look(5)
+    gate.let_on()
+    (stall,) = bench.end()
+    assert stall.owner is block
 
 
 def test_a_machine_that_stood_still_is_nobodys_fault(bench):
