@@ -6,7 +6,7 @@ from pytest_taskleak.explain.holders import held_by
 
 
 def test_what_pytest_has_in_hand_holds_nothing():
-    """pytest keeps what it collected of a module: whoever the collector names first, the module's name is told."""
+    """Of what is collected, pytest keeps the objects: whoever the collector names first, the module's name is told."""
     recorded = type("RecordedHookCall", (), {"__module__": "_pytest.pytester"})()
     recorded.obj = {"job": types.SimpleNamespace()}
     assert held_by(recorded.obj["job"]) == ""
