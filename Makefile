@@ -61,7 +61,7 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	@touch $@
 
 bench-here: $(VENV)/.bench
-	$(BIN)/python benchmarks/task_cost.py
+	$(BIN)/python benchmarks/creation_cost.py
 	$(BIN)/python benchmarks/suite_cost.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/queue_throughput.py

@@ -17,6 +17,7 @@ from pytest_taskleak.model import KINDS, Leak, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.watch import Watcher
+from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from pytest_taskleak.watch import Unawaited
 
 _log = logging.getLogger(__name__)
+
+_STEP = 0.002
+"""Seconds between two looks at threads while time is given."""
 
 
 class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.suppress`
@@ -104,7 +108,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
                 return
             leaks = [*await self._judge(), *stalled]
             frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the block's
-            leaks += self._left_besides_tasks(frame)
+            leaks += await self._left_besides_tasks(frame)
         finally:
             self._watcher.users -= 1
             if not self._watcher.users:
@@ -149,14 +153,22 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
                 await asyncio.wait(left, timeout=self._grace)
         return leaks
 
-    def _left_besides_tasks(self, frame: FrameType) -> list[Leak]:
+    async def _left_besides_tasks(self, frame: FrameType) -> list[Leak]:
         leftovers = Leftovers(self._watcher.things, self._places, {}, judge.Adoptions())
         leftovers.strict = self._strict
         leftovers.passing = lambda: list(frame.f_locals.values())
         leftovers.owner_of = self._owner_of
         leftovers.look([asyncio.get_running_loop()], of=self._block)
         leftovers.look_for_survivors(None, of=self._block)
-        return [leak for _, leak in leftovers.verdicts() if not self._is_expected(leak.task, leak.coroutine)]
+        workplaces = Workplaces(self._watcher, self._places, {}, leftovers)
+        if workplaces:
+            for _ in range(round(self._grace / _STEP)):
+                if not workplaces.at_work(self._block):
+                    break
+                await asyncio.sleep(_STEP)  # a thread may need the loop to end
+            workplaces.look(0.0, of=self._block, waited=self._grace)
+        found = leftovers.verdicts() + workplaces.verdicts()
+        return [leak for _, leak in found if not self._is_expected(leak.task, leak.coroutine)]
 
     def _stalled(self) -> list[Leak]:
         """What blocked the loop in the block; what is told here is told once."""

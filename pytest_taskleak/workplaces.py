@@ -39,6 +39,8 @@ class Workplaces:
         self._fixtures = fixtures
         self._leftovers = leftovers
         self._verdicts: list[Verdict] = []
+        self._grace = self._given = 0.0
+        self._of: Owner | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
@@ -49,18 +51,33 @@ class Workplaces:
         verdicts, self._verdicts = self._verdicts, []
         return verdicts
 
-    def look(self, grace: float) -> None:
+    def at_work(self, owner: Owner) -> bool:
+        """Whether a thread that was started for `owner` is still at work."""
+        for kind, register in self._workers.registers.items():
+            if kind == "open-loop" or not register.entries:
+                continue
+            for thread, made in register.alive():
+                if made.owner is not owner or judge.is_helper(made.calls):
+                    continue
+                if kind == "thread" or not judge.is_idle(judge.standing(thread)):
+                    return True
+        return False
+
+    def look(self, grace: float, *, of: Owner | None = None, waited: float = 0.0) -> None:
         """Look at what is left now that a test, and perhaps wider fixtures, have ended.
 
         Args:
             grace: Seconds that threads are given to end.
+            of: Whose alone is looked at; None for that of everyone who has ended.
+            waited: Seconds that they were given already.
         """
+        self._grace, self._given, self._of = grace, grace + waited, of
         registers = self._workers.registers
         if "thread" in registers:
-            self._look_at_threads(registers["thread"], grace)
+            self._look_at_threads(registers["thread"])
         if "executor" in registers:
             self._look_at_executors(registers["executor"])
-            self._look_at_busy(registers["executor"], grace)
+            self._look_at_busy(registers["executor"])
         if "open-loop" in registers:
             self._look_at_loops(registers["open-loop"])
         for register in registers.values():
@@ -100,10 +117,13 @@ class Workplaces:
         """What is left of owners that have ended, as far as it is judged at all; the rest of it is settled."""
         if not register.entries:
             return []
-        ended = [(thing, made) for thing, made in register.alive() if made.owner is not None and made.owner.ended]
+        ended = [(thing, made) for thing, made in register.alive() if self._has_ended(made.owner)]
         mine = [(thing, made) for thing, made in ended if _is_whole(made) and self._is_judged(made.calls)]
         register.settle({made.key for _, made in ended} - {made.key for _, made in mine})
         return mine
+
+    def _has_ended(self, owner: Owner | None) -> bool:
+        return owner is not None and owner.ended and (self._of is None or owner is self._of)
 
     def _adopters(self, things: Iterable[object]) -> dict[int, Owner]:
         """The live wider fixtures that keep some of these, by the id of what they keep."""
@@ -129,7 +149,7 @@ class Workplaces:
         else:
             self._verdicts.append(Verdict(made.owner, leak))
 
-    def _look_at_threads(self, register: Register, grace: float) -> None:
+    def _look_at_threads(self, register: Register) -> None:
         suspects: dict[threading.Thread, Made] = {}
         over: set[int] = set()
         for thread, made in self._of_the_ended(register):
@@ -151,9 +171,9 @@ class Workplaces:
             if origin is not None:
                 origin.owner = adopted[id(thread)]
             del suspects[thread]
-        for thread in judge.outlasting(suspects, grace):
+        for thread in judge.outlasting(suspects, self._grace):
             sketch = functools.partial(explain.sketch_thread, thread, judge.standing(thread), self._places)
-            self._tell("thread", suspects[thread], sketch, f"still running {grace:g} s after its owner ended")
+            self._tell("thread", suspects[thread], sketch, f"still running {self._given:g} s after its owner ended")
         register.settle({made.key for made in suspects.values()})
 
     def _look_at_executors(self, register: Register) -> None:
@@ -206,7 +226,7 @@ class Workplaces:
         for key in gone:
             del executors[key]
 
-    def _look_at_busy(self, register: Register, grace: float) -> None:
+    def _look_at_busy(self, register: Register) -> None:
         """Look at threads that are still at work for an executor that was shut down, or is gone."""
         suspects: dict[threading.Thread, Made] = {}
         for thread, made in self._of_the_ended(register):
@@ -216,14 +236,14 @@ class Workplaces:
         if not suspects:
             return
         by_executor: dict[object, list[threading.Thread]] = {}
-        for thread in judge.outlasting(suspects, grace):
+        for thread in judge.outlasting(suspects, self._grace):
             made = suspects[thread]
             by_executor.setdefault((made.owner, made.calls), []).append(thread)
         for alive in by_executor.values():
             busy, stands = _work(alive)
             if busy:
                 sketch = functools.partial(explain.sketch_busy, busy, stands, self._places)
-                self._tell("executor", suspects[alive[0]], sketch, f"at work {grace:g} s after its owner ended")
+                self._tell("executor", suspects[alive[0]], sketch, f"at work {self._given:g} s after its owner ended")
         register.settle({made.key for made in suspects.values()})
 
     def _look_at_loops(self, register: Register) -> None:
@@ -245,7 +265,7 @@ class Workplaces:
             for key, (_, made) in left.items():
                 if key not in kept:
                     self._tell("open-loop", made, explain.sketch_loop, "still open after its owner ended")
-        dropped = [made for made in self._workers.dropped if made.owner is None or made.owner.ended]
+        dropped = [made for made in self._workers.dropped if made.owner is None or self._has_ended(made.owner)]
         for made in dropped:
             self._workers.dropped.remove(made)
             if _is_whole(made) and self._is_judged(made.calls) and not judge.is_closed_by_its_maker(made.calls):

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -339,3 +340,51 @@ def test_blocks_find_everything_without_pytest(tmp_path):
     program.write_text(textwrap.dedent(source), encoding="utf-8")
     result = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.splitlines() == ["future timer", "BaseEventLoop.create_future False"]
+
+
+async def test_a_thread_that_outlives_the_block_is_found_and_one_that_needs_the_loop_to_end_is_not(nothing_kept):
+    loop, go_on = asyncio.get_running_loop(), threading.Event()
+
+    def speak_to_the_loop():
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+
+    async with assert_no_leaks():
+        threading.Thread(target=speak_to_the_loop).start()
+    thread = threading.Thread(target=go_on.wait, name="listener")
+    with pytest.raises(TaskLeakError, match="thread 'listener'") as caught:
+        async with assert_no_leaks(grace=0.01):
+            thread.start()
+    (leak,) = caught.value.leaks
+    assert (leak.kind, leak.settled) == ("thread", "still running 0.01 s after its owner ended")
+    go_on.set()
+    thread.join()
+
+
+class Pool:
+    def __init__(self):
+        self.executor = ThreadPoolExecutor(1)
+        self.executor.submit(int).result()
+
+
+async def test_an_executor_that_outlives_the_block_is_found(nothing_kept):
+    with pytest.raises(TaskLeakError, match="executor ThreadPoolExecutor, never shut down") as caught:
+        async with assert_no_leaks():
+            KEPT.append([Pool()])
+    assert [leak.kind for leak in caught.value.leaks] == ["executor"]
+    KEPT[0][0].executor.shutdown()
+    async with assert_no_leaks():
+        await asyncio.to_thread(int)
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(int).result()
+        passes = Pool()
+    passes.executor.shutdown()
+
+
+async def test_a_loop_that_the_block_leaves_open_is_found():
+    with pytest.raises(TaskLeakError, match="an event loop, never closed") as caught:
+        async with assert_no_leaks():
+            loop = asyncio.new_event_loop()
+    assert [leak.kind for leak in caught.value.leaks] == ["open-loop"]
+    loop.close()
+    async with assert_no_leaks():
+        asyncio.new_event_loop().close()

@@ -114,8 +114,9 @@ class Things:
         if self.futures is not None:
             yield "create_future", functools.partial(self._create_future, self.futures)
         if "timer" in self.registers:
-            yield "call_later", self._call_later
-            yield "call_at", self._call_later
+            yield "call_at", self._call_at
+            if not issubclass(cls, asyncio.BaseEventLoop):  # whose `call_later` goes through `call_at`
+                yield "call_later", self._call_at
         if "generator" in self.registers and hasattr(cls, "_asyncgen_firstiter_hook"):
             yield "_asyncgen_firstiter_hook", self._first_iteration
         yield from self._resources.wrappers(cls)
@@ -157,12 +158,12 @@ class Things:
 
         return create_future
 
-    def _call_later(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+    def _call_at(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         register, owner, busy, files = self.registers["timer"], self._owner, self._busy, self._files
         entries, append = register.entries, register.append
         ref: Callable[[Any], weakref.ref[Any]] = weakref.ref
 
-        def call_later(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> Any:
+        def call_at(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             if not patch.live:
                 return patch.stale(loop, *args, **kwargs)
@@ -172,7 +173,13 @@ class Things:
                 code = frame.f_code
                 whose = files[code.co_filename]
                 if whose is _ASYNCIOS:
-                    return timer
+                    if code.co_name != "call_later" or frame.f_back is None:
+                        return timer
+                    frame = frame.f_back
+                    code = frame.f_code
+                    whose = files[code.co_filename]
+                    if whose is _ASYNCIOS:
+                        return timer
                 calls = ((code, frame.f_lasti),) if whose is _OWN else self._calls(frame)
                 made_by = owner.get() or busy.current
                 append((ref(timer), id(timer), made_by, busy.phase, calls, id(loop)))
@@ -182,7 +189,7 @@ class Things:
                 self._listener.failed(error)
             return timer
 
-        return call_later
+        return call_at
 
     def _first_iteration(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         register, owner, busy = self.registers["generator"], self._owner, self._busy
