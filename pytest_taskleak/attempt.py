@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest import runner
 
 from pytest_taskleak.model import Owner
 
@@ -43,3 +44,29 @@ class Attempt:
     logged: set[str] = dataclasses.field(default_factory=set[str])
     verdicts: Sequence[Verdict] = ()
     counts: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict[str, tuple[int, int]])
+
+
+def stop_in_time(session: pytest.Session, report: pytest.TestReport) -> None:
+    """Let a failure that ends the run (`-x`) end it before its teardown, though its report goes out after it.
+
+    pytest then tears down everything with the test, so that errors of wider fixtures are reported.
+    """
+    most = session.config.getoption("maxfail", 0)
+    if report.failed and not hasattr(report, "wasxfail") and most and session.testsfailed + 1 >= most:
+        session.shouldfail = f"stopping after {session.testsfailed + 1} failures"
+
+
+def run_by_another(item: pytest.Item, nextitem: pytest.Item | None, plugin: object) -> bool:
+    """Let other plugins' ways of running a test have their turn before pytest's own."""
+    others = {
+        impl.plugin
+        for impl in item.ihook.pytest_runtest_protocol.get_hookimpls()
+        if not (impl.wrapper or impl.hookwrapper) and impl.plugin not in (plugin, runner)
+    }
+    if not others:
+        return False
+    manager = item.config.pluginmanager
+    everyone = manager.hook.pytest_runtest_protocol.get_hookimpls()
+    rest = [impl.plugin for impl in everyone if impl.plugin not in others]
+    caller = manager.subset_hook_caller("pytest_runtest_protocol", rest)
+    return caller(item=item, nextitem=nextitem) is not None

@@ -13,8 +13,9 @@ from _pytest import runner
 
 from pytest_taskleak import fixtures, outcome
 from pytest_taskleak import report as texts
-from pytest_taskleak.attempt import Attempt
+from pytest_taskleak.attempt import Attempt, run_by_another, stop_in_time
 from pytest_taskleak.detector import Detector
+from pytest_taskleak.finalizers import Finalizers
 from pytest_taskleak.judge import LiveFixture
 from pytest_taskleak.letter import Found, Letter, carry
 from pytest_taskleak.model import Leak, Owner
@@ -71,6 +72,7 @@ class Run:
         )
         self._detector.leftovers.shown = fixtures.shown
         self._detector.lost.judged = self._is_judged
+        self._finalizers = Finalizers(config)
         self._holding = self._repeating = False
         self._attempt: Attempt | None = None
         self._counts: dict[str, int] = {}
@@ -102,7 +104,7 @@ class Run:
         try:
             if self._options.repeats and self._repeat(item, nextitem):
                 return True
-            return _run_by_another(item, nextitem, plugin) or self._run(item, nextitem)
+            return run_by_another(item, nextitem, plugin) or self._run(item, nextitem)
         finally:
             self._repeated = None
 
@@ -174,7 +176,8 @@ class Run:
         if phase == "setup":
             code = fixtures.code_of(item)
             asynchronous = code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
-            self._detector.watcher.coroutines.begins(sweep=asynchronous)
+            with self._finalizers:
+                self._detector.watcher.coroutines.begins(sweep=asynchronous)
             if code is not None:
                 self._detector.lost.runs(code, attempt.owner)
         self._detector.watcher.enter(attempt.owner, phase)
@@ -197,12 +200,14 @@ class Run:
             return
         if isinstance(error, _CUT_SHORT):
             attempt.owner.interrupted = True
-        if phase == "teardown":
-            attempt.owner.ended = True
+        if phase != "teardown":
+            self._detector.watcher.enter(None, "")
+            return
+        attempt.owner.ended = True
+        with self._finalizers:
             self._detector.look_at_open_loops(attempt.owner)  # before the collector takes what it could tell
             self._sweep(attempt)
-        self._detector.watcher.enter(None, "")
-        if phase == "teardown":
+            self._detector.watcher.enter(None, "")
             self._end(item, attempt)
 
     @_contained
@@ -239,7 +244,7 @@ class Run:
         attempt.reports[report.when] = report
         if report.when != "teardown":
             if self._holding or self._repeating:
-                _stop_in_time(item.session, report)
+                stop_in_time(item.session, report)
             return
         if self._repeated is not None:
             self._repeated.tell(report)
@@ -335,13 +340,15 @@ class Run:
         self._attempt = self._detector.test = None
         letter = self._last_look() or Letter()
         self._detector.stop()
+        self._finalizers.tell()
         letter.defects += self._detector.take_defects()
         return letter
 
     @_contained
     def _last_look(self) -> Letter:
-        self._detector.look_at_open_loops(None)
-        return self._late(self._detector.verdicts(None))
+        with self._finalizers:
+            self._detector.look_at_open_loops(None)
+            return self._late(self._detector.verdicts(None))
 
     # -- verdicts into reports
 
@@ -421,29 +428,3 @@ class Run:
 
 def _finalizer_begins(run: Run, owner: Owner) -> None:
     run.finalizer_begins(owner)
-
-
-def _stop_in_time(session: pytest.Session, report: pytest.TestReport) -> None:
-    """Let a failure that ends the run (`-x`) end it before its teardown, though its report goes out after it.
-
-    pytest then tears down everything with the test, so that errors of wider fixtures are reported.
-    """
-    most = session.config.getoption("maxfail", 0)
-    if report.failed and not hasattr(report, "wasxfail") and most and session.testsfailed + 1 >= most:
-        session.shouldfail = f"stopping after {session.testsfailed + 1} failures"
-
-
-def _run_by_another(item: pytest.Item, nextitem: pytest.Item | None, plugin: object) -> bool:
-    """Let other plugins' ways of running a test have their turn before pytest's own."""
-    others = {
-        impl.plugin
-        for impl in item.ihook.pytest_runtest_protocol.get_hookimpls()
-        if not (impl.wrapper or impl.hookwrapper) and impl.plugin not in (plugin, runner)
-    }
-    if not others:
-        return False
-    manager = item.config.pluginmanager
-    everyone = manager.hook.pytest_runtest_protocol.get_hookimpls()
-    rest = [impl.plugin for impl in everyone if impl.plugin not in others]
-    caller = manager.subset_hook_caller("pytest_runtest_protocol", rest)
-    return caller(item=item, nextitem=nextitem) is not None

@@ -31,6 +31,7 @@ RANKS = {
     "verdicts": 3,
     "outcome": 3,
     "letter": 2,
+    "finalizers": 2,
     "fixtures": 2,
     "settings": 2,
     "explain": 2,
@@ -44,7 +45,7 @@ RANKS = {
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
-IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "fixtures", "attempt", "growth"}
+IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "finalizers", "fixtures", "attempt", "growth"}
 
 
 def sources(package):

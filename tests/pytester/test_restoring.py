@@ -515,6 +515,36 @@ def test_what_is_wrapped_behaves_as_before(project):
     result.assert_outcomes(passed=9 + 2 * 12 + 5)
 
 
+def test_what_a_finalizer_raises_fails_no_test_that_happens_to_run(project):
+    """The plugin collects garbage of its own accord: what pytest hears then, it tells when the tests are over."""
+    project.write(
+        source="""
+        import socket
+
+        def leave_in_a_cycle():
+            cycle = [socket.socket()]
+            cycle.append(cycle)
+
+        def test_leaves_a_socket():
+            leave_in_a_cycle()
+
+        async def test_is_innocent():
+            await asyncio.create_task(asyncio.sleep(0))
+            leave_in_a_cycle()
+
+        async def test_is_innocent_too():
+            await asyncio.create_task(asyncio.sleep(0))
+    """
+    )
+    plain = project.run_apart("-p", "no:taskleak", "-W", "error")
+    result = project.run_apart("-W", "error")
+    result.assert_outcomes(passed=3)
+    assert result.ret == plain.ret
+    told = "*PytestUnraisableExceptionWarning: Exception ignored in: <socket.socket*"
+    plain.stderr.fnmatch_lines([told])
+    result.stderr.fnmatch_lines([told])
+
+
 # -- a defect of the plugin's own
 
 
