@@ -376,13 +376,16 @@ class Detector:
             if test is None:
                 suspect.origin.owner = fixture.owner
                 continue
-            tests = self.adoptions.leave(fixture.owner, test.nodeid, suspect.task, suspect.origin)
+            tests = self._tests_that_left(fixture.owner, test, suspect.task, suspect.origin)
             if len(tests) < _PILE:
                 suspect.origin.owner = fixture.owner
             else:
                 suspect.piled_up, suspect.piled_with = tuple(tests), fixture.owner
                 self._suspects += self._judged(loop, [suspect])
         return left
+
+    def _tests_that_left(self, fixture: Owner, test: Owner, task: asyncio.Task[Any], origin: Origin) -> list[str]:
+        return self.adoptions.leave(fixture, test.nodeid, task, origin, wakes=explain.wakes_at(task))
 
     def _piles(self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]], test: Owner) -> None:
         """What live fixtures started themselves while `test` ran."""
@@ -397,7 +400,7 @@ class Detector:
             if origin.settled or during is None or during is owner or during.nodeid != test.nodeid:
                 continue  # judged already, or what the fixture starts for itself, or of an earlier test
             spoken = judge.ignored_by(tasks) if spoken is None else spoken
-            tests = self.adoptions.leave(owner, test.nodeid, task, origin)
+            tests = self._tests_that_left(owner, test, task, origin)
             if task in spoken or len(tests) < _PILE_OF_FIXTURE:
                 continue
             suspect = Suspect(task, origin, asked_to_end=judge.cancel_requested(task))

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_taskleak.explain.awaiting import in_hand
+    from pytest_taskleak.explain.awaiting import in_hand, wakes_at
     from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.errors import calls_of, describe_callback, describe_future, describe_unawaited
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
@@ -36,6 +36,7 @@ _WHERE = {
     "sketch_executor": "workers",
     "sketch_loop": "workers",
     "sketch_thread": "workers",
+    "wakes_at": "awaiting",
 }
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "sketch_executor",
     "sketch_loop",
     "sketch_thread",
+    "wakes_at",
 ]
 
 

@@ -53,6 +53,17 @@ def waiting(task: asyncio.Task[Any]) -> Waiting:
     return Waiting(frames, wait, tuple(_awaited(frames, future)))
 
 
+def wakes_at(task: asyncio.Task[Any]) -> float:
+    """When, by its loop's clock, the `asyncio.sleep` ends that a pending task waits in; 0 where it waits in none."""
+    for frame in reversed(tuple(_frames(task.get_coro()))):
+        if not frame.f_code.co_filename.startswith(_ASYNCIO):
+            break
+        if frame.f_code.co_qualname == "sleep":
+            timer: asyncio.TimerHandle | None = frame.f_locals.get("h")
+            return timer.when() if timer is not None else 0.0
+    return 0.0
+
+
 def in_hand(task: asyncio.Task[Any]) -> list[object]:
     """The objects that a pending task works with: the locals of its frames. They are the user's: do not keep them."""
     return [value for frame in _frames(task.get_coro()) for value in list(frame.f_locals.values())]

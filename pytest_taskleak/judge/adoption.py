@@ -6,7 +6,7 @@ import asyncio
 import types
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -119,6 +119,33 @@ def _parts(thing: Any) -> Iterator[object]:
                     continue  # a slot that nothing was put into
 
 
+class _Left(NamedTuple):
+    """What a test left with a fixture.
+
+    Attributes:
+        test: The test.
+        ref: The task or future.
+        wakes: When the short sleep ends that it was left in, by its loop's clock; 0 for none.
+    """
+
+    test: str
+    ref: weakref.ref[asyncio.Future[Any]]
+    wakes: float
+
+    def is_alive(self) -> bool:
+        future = self.ref()
+        return future is not None and not future.done()
+
+    def may_end(self) -> bool:
+        """Whether it is still in that sleep, after which it may well be over: a handler that is merely slow."""
+        future = self.ref()
+        return bool(self.wakes) and future is not None and future.get_loop().time() < self.wakes
+
+
+_SHORT = 10.0
+"""Seconds: who sleeps for longer is not about to end."""
+
+
 class Adoptions:
     """Counts what stays with fixtures, by the test that left it, to tell a pool from a pile.
 
@@ -127,35 +154,46 @@ class Adoptions:
     """
 
     def __init__(self) -> None:
-        self._left: dict[tuple[Owner, object, object], list[tuple[str, weakref.ref[asyncio.Future[Any]]]]] = {}
+        self._left: dict[tuple[Owner, object, object], list[_Left]] = {}
 
-    def leave(self, fixture: Owner, test: str, task: asyncio.Task[Any], origin: Origin) -> list[str]:
+    def leave(
+        self, fixture: Owner, test: str, task: asyncio.Task[Any], origin: Origin, *, wakes: float = 0.0
+    ) -> list[str]:
         """Note that `test` left `task` with `fixture`.
 
+        Args:
+            fixture: The fixture.
+            test: The test.
+            task: The task.
+            origin: Where it came from.
+            wakes: When the sleep ends that it waits in, by its loop's clock; 0 where it waits in none.
+
         Returns:
-            The tests that left one of the same kind which is still alive, in their order, this one last.
+            The tests that left one of the same kind which is still alive, and has slept out where it slept, in their
+            order, this one last.
         """
         coroutine = task.get_coro()
         kind = getattr(coroutine, "cr_code", None) or getattr(coroutine, "__qualname__", type(coroutine))
-        return self.leave_future(fixture, test, task, kind, origin.calls)
+        soon = wakes if wakes and wakes - task.get_loop().time() < _SHORT else 0.0
+        return self._leave(fixture, kind, origin.calls, _Left(test, weakref.ref(task), soon))
 
     def leave_future(
         self, fixture: Owner, test: str, future: asyncio.Future[Any], kind: object, calls: Sequence[Call]
     ) -> list[str]:
         """The same for a future of any kind, made by `calls`."""
+        return self._leave(fixture, kind, calls, _Left(test, weakref.ref(future), 0.0))
+
+    def _leave(self, fixture: Owner, kind: object, calls: Sequence[Call], left: _Left) -> list[str]:
         key = (fixture, kind, calls[0][0] if calls else None)
         entries = self._left.setdefault(key, [])
-        entries[:] = [(name, ref) for name, ref in entries if _alive(ref)]
-        if not any(ref() is future for _, ref in entries):
-            entries.append((test, weakref.ref(future)))
-        return list(dict.fromkeys([*(name for name, _ in entries if name != test), test]))
+        entries[:] = [it for it in entries if it.is_alive()]
+        if all(it.ref() is not left.ref() for it in entries):
+            entries.append(left)
+        return list(
+            dict.fromkeys([*(it.test for it in entries if it.test != left.test and not it.may_end()), left.test])
+        )
 
     def forget(self, fixture: Owner) -> None:
         """The fixture has ended."""
         for key in [key for key in self._left if key[0] is fixture]:
             del self._left[key]
-
-
-def _alive(ref: weakref.ref[asyncio.Future[Any]]) -> bool:
-    future = ref()
-    return future is not None and not future.done()

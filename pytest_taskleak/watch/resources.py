@@ -97,7 +97,8 @@ class Resources:
                 return
             original(thing, *args, **kwargs)
             try:
-                if type(thing).__module__.startswith("asyncio."):
+                # A bare `asyncio.Transport`, of which no weak reference can be had, is open to nothing.
+                if type(thing).__module__.startswith("asyncio.") and type(thing).__weakrefoffset__:
                     self._record(_kind(thing), thing, weakref.ref(thing), _frame(1))
             except Exception as error:  # noqa: BLE001 - the transport must be made whatever befalls the recorder
                 self._listener.failed(error)

@@ -115,7 +115,7 @@ class Things:
             yield "create_future", functools.partial(self._create_future, self.futures)
         if "timer" in self.registers:
             yield "call_at", self._call_at
-            if not issubclass(cls, asyncio.BaseEventLoop):  # whose `call_later` goes through `call_at`
+            if asyncio.BaseEventLoop not in cls.__mro__:  # whose `call_later` goes through `call_at`
                 yield "call_later", self._call_at
         if "generator" in self.registers and hasattr(cls, "_asyncgen_firstiter_hook"):
             yield "_asyncgen_firstiter_hook", self._first_iteration

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_taskleak.explain import portrait
+from pytest_taskleak.explain import portrait, wakes_at
 from pytest_taskleak.places import Places
 
 PLACES = Places(Path(__file__).parents[2])
@@ -210,3 +210,23 @@ async def test_the_tasks_that_a_task_waits_for_are_known():
         assert id(shielded_child) in now.on
     shielded_child.cancel()
     await asyncio.wait([shielded_child, *children])
+
+
+@pytest.mark.parametrize(
+    ("coroutine", "wakes"),
+    [
+        (lambda: asyncio.sleep(50), True),
+        (lambda: call(asyncio.sleep(50)), True),
+        (lambda: asyncio.Event().wait(), False),
+        (lambda: asyncio.wait_for(asyncio.Event().wait(), 50), False),
+    ],
+    ids=["a sleep", "a sleep inside", "no sleep", "a timeout"],
+)
+async def test_when_a_sleep_ends_is_told_by_the_clock_of_its_loop(coroutine, wakes):
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    task = asyncio.create_task(coroutine())
+    await asyncio.sleep(0)
+    assert wakes_at(task) == (pytest.approx(before + 50, abs=10) if wakes else 0.0)
+    task.cancel()
+    await asyncio.wait([task])

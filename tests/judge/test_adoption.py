@@ -121,3 +121,30 @@ async def test_nothing_is_kept_alive():
     del gone
     gc.collect()
     assert ref() is None
+
+
+@pytest.fixture
+async def sleepers():
+    tasks = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(3)]
+    yield tasks
+    for each in tasks:
+        each.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_a_short_sleep_is_given_its_time_before_it_counts(sleepers, monkeypatch):
+    """A handler that is merely slow ends with its sleep; one that sleeps again and again is alive when that is over."""
+    pool, adoptions = Owner("fixture", "a", "pool", "module"), Adoptions()
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    assert adoptions.leave(pool, "first", sleepers[0], origin(), wakes=now + 1) == ["first"]
+    assert adoptions.leave(pool, "second", sleepers[1], origin(), wakes=now + 3) == ["second"]
+    monkeypatch.setattr(loop, "time", lambda: now + 2)
+    assert adoptions.leave(pool, "third", sleepers[2], origin(), wakes=now + 3) == ["first", "third"]
+
+
+async def test_a_long_sleep_counts_at_once(sleepers):
+    pool, adoptions = Owner("fixture", "a", "pool", "module"), Adoptions()
+    later = asyncio.get_running_loop().time() + 3600
+    adoptions.leave(pool, "first", sleepers[0], origin(), wakes=later)
+    assert adoptions.leave(pool, "second", sleepers[1], origin(), wakes=later) == ["first", "second"]

@@ -698,6 +698,15 @@ def test_a_socket_closed_underneath_is_no_open_connection(on):
     assert (QUIET not in text) == (on.module == "asyncio")
 
 
+def test_a_bare_transport_is_open_to_nothing(on):
+    """No weak reference can be had of one; `asyncio.Transport` itself is what tests put in a transport's place."""
+    words, _ = on("""
+        async def test_it():
+            KEPT.append(asyncio.Transport())
+    """)
+    assert words == {"test_it": "PASSED"}
+
+
 def test_a_users_own_transports_are_not_looked_at(on):
     words, text = on("""
         from unittest import mock
