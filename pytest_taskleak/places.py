@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_taskleak.model import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import CodeType
 
     from pytest_taskleak.model import Call
@@ -25,6 +25,9 @@ class Places:
 
     Own is every file that is neither the standard library's nor below a `site-packages` folder; this plugin's
     files are nobody's.
+
+    Attributes:
+        own: Whether the file of that name is the project's own code.
     """
 
     def __init__(self, root: Path) -> None:
@@ -39,18 +42,7 @@ class Places:
             }
         )
         self._standard = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
-        self._known: dict[str, bool] = {}
-
-    def own(self, filename: str) -> bool:
-        """Whether the file is the project's own code."""
-        known = self._known.get(filename)
-        if known is None:
-            known = self._known[filename] = (
-                not filename.startswith(("<", *self._library))
-                and not any(part in filename for part in _INSTALLED)
-                and filename.endswith(".py")
-            )
-        return known
+        self.own: Callable[[str], bool] = _Own(self._library).__getitem__
 
     def standard(self, filename: str) -> bool:
         """Whether the file is the standard library's, or the interpreter's own."""
@@ -92,6 +84,22 @@ class Places:
             if marker in parts:
                 return "/".join(parts[parts.index(marker) + 1 :])
         return "/".join(parts[-2:])
+
+
+class _Own(dict[str, bool]):
+    """Whether files are the project's own, looked at once: a file is asked for at each frame of each creation."""
+
+    def __init__(self, library: tuple[str, ...]) -> None:
+        super().__init__()
+        self._library = library
+
+    def __missing__(self, filename: str) -> bool:
+        own = self[filename] = (
+            not filename.startswith(("<", *self._library))
+            and not any(part in filename for part in _INSTALLED)
+            and filename.endswith(".py")
+        )
+        return own
 
 
 def _position(code: CodeType, instruction: int) -> tuple[int, int | None, int | None]:

@@ -88,11 +88,11 @@ class Monitor:
 
     def watch(self, threshold: float) -> None:
         """Tell of steps that take longer than `threshold` seconds from now on; 0 for none."""
-        with self._changed:
-            if threshold != self._threshold:
+        if threshold != self._threshold:
+            with self._changed:
                 self.flush()
                 self._threshold = threshold
-            self._changed.notify_all()
+                self._changed.notify_all()
         if threshold and self._thread is None and not self._stopped:
             self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
             self._watcher.ignore(self._thread)

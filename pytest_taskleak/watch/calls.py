@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from pytest_taskleak.model import Call
 
@@ -20,6 +21,19 @@ _CALLERS = 2
 LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - what lies beyond it is the loop, nobody's call
 
 
+def _step_of_hooks() -> CodeType | None:
+    """Where pluggy calls a hook, by either of the names that its module has had; None where nobody uses pluggy."""
+    for name in ("pluggy._execution", "pluggy._callers"):
+        multicall = getattr(sys.modules.get(name), "_multicall", None)
+        if multicall is not None:
+            return getattr(multicall, "__code__", None)
+    return None
+
+
+_HOOK_STEP = _step_of_hooks()
+"""What lies beyond it called a runner, which is on its own behalf then: frames that nobody wants to see."""
+
+
 def capture(frame: FrameType | None, own: Callable[[str], bool], deepest: int = _DEEPEST) -> tuple[Call, ...]:
     """The calls that lead to `frame`, the innermost first, as far as they help to find the line to change."""
     calls: list[Call] = []
@@ -27,7 +41,7 @@ def capture(frame: FrameType | None, own: Callable[[str], bool], deepest: int = 
     searching = True
     while left and frame is not None:
         code = frame.f_code
-        if code is LOOP_STEP:
+        if code is LOOP_STEP or code is _HOOK_STEP:
             break
         calls.append((code, frame.f_lasti))
         if searching and own(code.co_filename):

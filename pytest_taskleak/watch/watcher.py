@@ -83,6 +83,7 @@ class Watcher:
         self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
         self._loops: dict[int, LoopRecord] = {}
         self._patches: list[Patch] = []
+        self._imported = 0
         self._patched: set[type] = set()
         self._closing: set[int] = set()
         self._main = threading.main_thread().ident
@@ -95,19 +96,15 @@ class Watcher:
 
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
+        if self._patches and self._imported == len(sys.modules):
+            return
+        self._imported = len(sys.modules)
         if not self._patches:
             self.things.start()
             self._patches += self.coroutines.start()
             self._patch(threading.Thread, start=self._thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
-            self._patch(
-                asyncio.BaseEventLoop,
-                create_task=self._create_task,
-                close=self._loop_close,
-                call_exception_handler=self._call_exception_handler,
-                **dict(self.things.wrappers(asyncio.BaseEventLoop)),
-                **dict(self.workers.wrappers(asyncio.BaseEventLoop)),
-            )
+            self._patch(asyncio.BaseEventLoop, **self._on_loops(asyncio.BaseEventLoop))
             # Its own close shuts the self-pipe before the base class hears of it: look while the loop can still turn.
             self._patch(asyncio.SelectorEventLoop, close=self._loop_close)
             if sys.platform == "win32":
@@ -117,17 +114,19 @@ class Watcher:
         uvloop = sys.modules.get("uvloop")
         loop_class = getattr(uvloop, "Loop", None)
         if isinstance(loop_class, type) and loop_class not in self._patched:
-            self._patch(
-                loop_class,
-                create_task=self._create_task,
-                close=self._loop_close,
-                call_exception_handler=self._call_exception_handler,
-                **dict(self.things.wrappers(loop_class)),
-                **dict(self.workers.wrappers(loop_class)),
-            )
+            self._patch(loop_class, **self._on_loops(loop_class))
         for executor_class, name, make in self.workers.executors():
             if executor_class not in self._patched:
                 self._patch(executor_class, **{name: make})
+
+    def _on_loops(self, cls: type) -> dict[str, Callable[[Callable[..., Any], Patch], Callable[..., Any]]]:
+        return {
+            "create_task": self._create_task,
+            "close": self._loop_close,
+            "call_exception_handler": self._call_exception_handler,
+            **dict(self.things.wrappers(cls)),
+            **dict(self.workers.wrappers(cls)),
+        }
 
     def stop(self) -> None:
         """Take every wrapper back; harmless when repeated."""
