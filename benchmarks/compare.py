@@ -1,7 +1,8 @@
-"""Which kinds of leaked task are found, and which clean uses are blamed: this plugin beside pyleak, in one run.
+"""Which leaks are found, and which clean uses are blamed: this plugin, pyleak and pytest alone, in one run.
 
-pyleak looks at the end of the call, where its marker `no_leaks` is put on every test here. A kind counts as found
-when the run fails, a clean use as blamed when it does.
+pyleak looks at the end of the call, where its marker `no_leaks` is put on every test here, with all that it looks
+for. pytest alone has every warning turned into an error. A leak counts as found when the run fails (any failure
+will do), a clean use as blamed when it does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 PRELUDE = """
-import asyncio, gc, threading, unittest
+import asyncio, concurrent.futures, gc, threading, unittest
 import pytest, pytest_asyncio
 
 async def forever():
@@ -138,6 +139,68 @@ async def test_it():
     asyncio.create_task(explode())
     await asyncio.sleep(0)
 """,
+    "50 futures in a dict that nobody settles": """
+WAITING = {}
+async def test_it():
+    for n in range(50):
+        WAITING[n] = asyncio.get_running_loop().create_future()
+""",
+    "timer, an hour ahead": """
+async def test_it():
+    asyncio.get_running_loop().call_later(3600, print)
+""",
+    "async generator left suspended": """
+KEPT = []
+async def numbers():
+    yield 1
+    yield 2
+async def test_it():
+    KEPT.append(numbers())
+    await anext(KEPT[0])
+""",
+    "server not closed": """
+KEPT = []
+async def test_it():
+    KEPT.append(await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0))
+""",
+    "subprocess still running": """
+KEPT = []
+async def test_it():
+    KEPT.append(await asyncio.create_subprocess_exec("sleep", "5"))
+""",
+    "thread still running": """
+def test_it():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+""",
+    "executor never shut down": """
+class Pool:
+    def __init__(self):
+        self.executor = concurrent.futures.ThreadPoolExecutor(1)
+        self.executor.submit(int).result()
+KEPT = []
+def test_it():
+    KEPT.append([Pool()])
+""",
+    "loop never closed": """
+def test_it():
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(asyncio.sleep(0))
+""",
+    "exception of a future that nobody retrieves": """
+async def test_it():
+    asyncio.get_running_loop().create_future().set_exception(ValueError())
+""",
+    "exception in a callback": """
+def explode():
+    raise ValueError
+async def test_it():
+    asyncio.get_running_loop().call_soon(explode)
+    await asyncio.sleep(0)
+""",
+    "coroutine never awaited": """
+async def test_it():
+    forever()
+""",
 }
 
 CLEAN = {
@@ -205,6 +268,43 @@ async def test_it():
 def test_it():
     assert True
 """,
+    "future of an object that goes with the test": """
+class Connection:
+    def __init__(self):
+        self.closed = asyncio.get_running_loop().create_future()
+        self.me = self
+async def test_it():
+    Connection()
+""",
+    "timer that is cancelled": """
+async def test_it():
+    asyncio.get_running_loop().call_later(3600, print).cancel()
+""",
+    "generator closed": """
+async def numbers():
+    yield 1
+    yield 2
+async def test_it():
+    async for number in numbers():
+        pass
+""",
+    "server closed": """
+async def test_it():
+    async with await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0):
+        pass
+""",
+    "executor used properly": """
+async def test_it():
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        await asyncio.get_running_loop().run_in_executor(executor, int)
+""",
+    "exception that is retrieved": """
+async def explode():
+    raise ValueError
+async def test_it():
+    with pytest.raises(ValueError):
+        await asyncio.create_task(explode())
+""",
 }
 
 MARK_ALL = """
@@ -213,12 +313,13 @@ import pytest
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        item.add_marker(pytest.mark.no_leaks("tasks"))
+        item.add_marker(pytest.mark.no_leaks)
 """
 
 TOOLS = {
     "taskleak": ["-p", "taskleak"],
     "pyleak": ["-p", "pyleak.pytest_plugin", "-p", "mark_all"],
+    "-W error": ["-W", "error"],
 }
 
 
