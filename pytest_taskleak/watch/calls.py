@@ -16,7 +16,7 @@ _DEEPEST = 24
 """Frames looked at, at most: libraries start tasks from deep inside, and each costs about 0.1 µs."""
 
 _CALLERS = 2
-"""Frames kept above the first line of the project's own code: who called it."""
+"""Frames kept above the first line of the project's own code: who called it. `_three` has them written out."""
 
 LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - what lies beyond it is the loop, nobody's call
 
@@ -34,8 +34,21 @@ _HOOK_STEP = _step_of_hooks()
 """What lies beyond it called a runner, which is on its own behalf then: frames that nobody wants to see."""
 
 
+def _three(frame: FrameType, code: CodeType) -> tuple[Call, ...]:
+    """What `capture` gives where the innermost frame is the project's own already, as nearly always: it pays off."""
+    above = frame.f_back
+    if above is None or (caller := above.f_code) is LOOP_STEP or caller is _HOOK_STEP:
+        return ((code, frame.f_lasti),)
+    top = above.f_back
+    if top is None or (outer := top.f_code) is LOOP_STEP or outer is _HOOK_STEP:
+        return ((code, frame.f_lasti), (caller, above.f_lasti))
+    return ((code, frame.f_lasti), (caller, above.f_lasti), (outer, top.f_lasti))
+
+
 def capture(frame: FrameType | None, own: Callable[[str], bool], deepest: int = _DEEPEST) -> tuple[Call, ...]:
     """The calls that lead to `frame`, the innermost first, as far as they help to find the line to change."""
+    if frame is not None and own((code := frame.f_code).co_filename):
+        return _three(frame, code)
     calls: list[Call] = []
     left = deepest
     searching = True

@@ -22,13 +22,18 @@ class Busy(Protocol):
     Attributes:
         current: The owner that the runner is busy with, None between tests.
         phase: The phase it is in.
+        seen: How many tasks and threads were recorded.
     """
 
     current: Owner | None
     phase: str
+    seen: int
 
     def maker(self) -> Origin | None:
         """What was recorded of the task that runs in this thread, None where none does."""
+
+    def owner_now(self) -> Owner | None:
+        """On whose behalf the code works that is running in this thread."""
 
 
 class Listener(Protocol):

@@ -14,7 +14,7 @@ from pytest_taskleak.watch.coroutines import Coroutines
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin, origin_of
 from pytest_taskleak.watch.things import Things
-from pytest_taskleak.watch.workers import Workers, is_pooled
+from pytest_taskleak.watch.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -79,11 +79,11 @@ class Watcher:
         self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
         self.things = Things(kinds, self, self._owner, own=own, listener=listener)
-        self.workers = Workers(kinds, self, self.owner_now, own=own, listener=listener)
+        self.workers = Workers(kinds, self, self._owner, own=own, listener=listener)
         self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
         self._loops: dict[int, LoopRecord] = {}
         self._patches: list[Patch] = []
-        self._imported = 0
+        self._imported = self._at = 0
         self._patched: set[type] = set()
         self._closing: set[int] = set()
         self._main = threading.main_thread().ident
@@ -102,7 +102,7 @@ class Watcher:
         if not self._patches:
             self.things.start()
             self._patches += self.coroutines.start()
-            self._patch(threading.Thread, start=self._thread_start)
+            self._patch(threading.Thread, start=self.workers.thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
             self._patch(asyncio.BaseEventLoop, **self._on_loops(asyncio.BaseEventLoop))
             # Its own close shuts the self-pipe before the base class hears of it: look while the loop can still turn.
@@ -161,6 +161,7 @@ class Watcher:
             loop = record.loop
             if loop is None or loop.is_closed():
                 del self._loops[key]
+                self._at = 0
             else:
                 known.append(record)
         return known
@@ -277,8 +278,10 @@ class Watcher:
         self._patched.add(cls)
         self._patches += [Patch(cls, name, make) for name, make in makers.items()]
 
-    def _create_task(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
-        owner_var, describe, attach = self._owner, self._describe, self._attach
+    def _create_task(  # noqa: C901 - a function for its last part would cost each task a call
+        self, original: Callable[..., Any], patch: Patch
+    ) -> Callable[..., Any]:
+        owner_var, describe = self._owner, self._describe
 
         def create_task(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
@@ -287,18 +290,23 @@ class Watcher:
             origin = token = task = None
             try:
                 origin = describe(loop, args[0] if args else kwargs.get("coro"), _frame(1))
-                context: contextvars.Context | None = kwargs.get("context") if kwargs else None
-                if context is None:
-                    if owner_var.get() is not origin.owner:
-                        token = owner_var.set(origin.owner)
-                elif context.get(owner_var) is not origin.owner:
-                    self._set_in(context, origin.owner)
+                owner = origin.owner
+                if kwargs and (context := kwargs.get("context")) is not None:
+                    self._set_in(context, owner)
+                elif owner_var.get() is not owner:
+                    token = owner_var.set(owner)
             except Exception as error:  # noqa: BLE001 - the user's task must be made whatever befalls the recorder
                 self.listener.failed(error)
             try:
                 task = original(loop, *args, **kwargs)
                 if origin is not None:
-                    attach(task, origin)
+                    try:
+                        task._taskleak = origin  # noqa: SLF001 - ATTRIBUTE, in the fastest way
+                        if trace := getattr(task, "_source_traceback", None):
+                            _hide(trace)
+                    except Exception as error:  # noqa: BLE001 - a user's type may refuse, or its attributes misbehave
+                        if not isinstance(error, AttributeError):
+                            self.listener.failed(error)
                 return task
             finally:
                 if token is not None:
@@ -311,36 +319,43 @@ class Watcher:
 
     def _describe(self, loop: asyncio.AbstractEventLoop, coro: object, frame: FrameType) -> Origin:
         running = _running_loop()
-        record = self._loops.get(id(loop))
-        if record is None or record.ref() is not loop:
-            record = self._loops[id(loop)] = LoopRecord(loop, self.current)
-        if running is loop and record.ident != _ident():
-            record.ran_in(threading.current_thread())
+        if running is not loop or self._at != id(loop):
+            self._note(loop, running)
         self.seen += 1
         name: str = getattr(coro, "__qualname__", "")
         if name in self._carriers and self._carries(coro):
             return Origin(self, None, self.phase, name, (), None, self.current)
-        parent = self._parent(running) if running is not None else None
-        owner = parent.owner if parent is not None else None
+        parent: Origin | None = None
+        owner: Owner | None = None
+        if running is not None:
+            parent = getattr(_current_task(running), ATTRIBUTE, None)
+            if parent is not None:
+                if parent.run is self:
+                    owner = parent.owner
+                else:
+                    parent = None
         if owner is None:
             owner = self._owner_now(running)
         return Origin(self, owner, self.phase, name, capture(frame, self._own), parent, self.current, self.seen)
 
+    def _note(self, loop: asyncio.AbstractEventLoop, running: object) -> None:
+        """Make a record of a loop, and of the thread that it runs in."""
+        record = self._loops.get(id(loop))
+        if record is None or record.ref() is not loop:
+            record = self._loops[id(loop)] = LoopRecord(loop, self.current)
+            self._at = 0
+        if running is loop:
+            if record.ident != _ident():
+                record.ran_in(threading.current_thread())
+            self._at = id(loop)
+
     def _set_in(self, context: contextvars.Context, owner: Owner | None) -> None:
+        if context.get(self._owner) is owner:
+            return
         try:
             context.run(self._owner.set, owner)
         except RuntimeError:
             return  # somebody is running in it: it is theirs
-
-    def _attach(self, task: object, origin: Origin) -> None:
-        try:
-            setattr(task, ATTRIBUTE, origin)
-            trace = getattr(task, "_source_traceback", None)
-            if trace and trace[-1].filename == __file__:
-                del trace[-1]  # debug mode shows the user's own line last, as it does without the recorder
-        except Exception as error:  # noqa: BLE001 - a user's task type may refuse, or its attributes misbehave
-            if not isinstance(error, AttributeError):
-                self.listener.failed(error)
 
     def _runner_close(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def close(runner: asyncio.Runner, /) -> None:
@@ -403,47 +418,8 @@ class Watcher:
 
         return call_exception_handler
 
-    def _carry_into(self, thread: threading.Thread, owner: Owner) -> None:
-        """Set the owner in the thread's own context, which is empty: what it submits to a loop copies that.
 
-        The way of error trackers that follow threads: the instance's `run`, for the one call.
-        """
-        if "run" in vars(thread):
-            return  # somebody else's arrangement
-        run = thread.run
-
-        def run_for_owner() -> None:
-            __tracebackhide__ = True
-            del vars(thread)["run"]
-            self._owner.set(owner)
-            run()
-
-        vars(thread)["run"] = run_for_owner
-
-    def _thread_start(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
-        def start(thread: threading.Thread, /) -> None:
-            __tracebackhide__ = True
-            if not patch.live:
-                patch.stale(thread)
-                return
-            if getattr(thread, ATTRIBUTE, None) is not None:
-                original(thread)  # `ignore`d
-                return
-            origin = None
-            try:
-                owner = None if is_pooled(thread) else self.owner_now()
-                origin = ThreadOrigin(self, owner, self.phase, capture(_frame(1), self._own))
-                setattr(thread, ATTRIBUTE, origin)
-                self.seen += 1
-                if owner is not None:
-                    self._carry_into(thread, owner)
-            except Exception as error:  # noqa: BLE001 - the thread must start
-                self.listener.failed(error)
-            original(thread)
-            try:
-                if origin is not None:
-                    self.workers.started(thread, origin)
-            except Exception as error:  # noqa: BLE001 - it runs already
-                self.listener.failed(error)
-
-        return start
+def _hide(trace: list[Any]) -> None:
+    """Debug mode shows the user's own line last, as it does without the recorder."""
+    if trace[-1].filename == __file__:
+        del trace[-1]

@@ -15,6 +15,7 @@ from pytest_taskleak.watch.registers import Made, Register
 
 if TYPE_CHECKING:
     import asyncio
+    import contextvars
     from collections.abc import Callable, Collection, Iterator
     from types import FrameType
 
@@ -46,7 +47,7 @@ class Workers:
         self,
         kinds: Collection[str],
         run: Busy,
-        whose: Callable[[], Owner | None],
+        owner: contextvars.ContextVar[Owner | None],
         *,
         own: Callable[[str], bool],
         listener: Listener,
@@ -55,8 +56,8 @@ class Workers:
 
         Args:
             kinds: What is recorded; names of kinds that are recorded elsewhere are no fault.
-            run: The run that it records for, which tells who is busy.
-            whose: Tells on whose behalf the caller works.
+            run: The run that it records for, which tells on whose behalf the caller works.
+            owner: The context's owner, for what a thread starts.
             own: Whether a file is the project's own code.
             listener: Hears of defects.
         """
@@ -65,7 +66,8 @@ class Workers:
         }
         self.dropped: list[Made] = []
         self._run = run
-        self._whose = whose
+        self._whose = run.owner_now
+        self._owner = owner
         self._own = own
         self._listener = listener
 
@@ -121,6 +123,53 @@ class Workers:
             yield "__init__", self._loop_init
             if hasattr(cls, "__del__"):
                 yield "__del__", self._loop_del
+
+    def thread_start(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+        """Make what takes the place of `Thread.start`."""
+
+        def start(thread: threading.Thread, /) -> None:
+            __tracebackhide__ = True
+            if not patch.live:
+                patch.stale(thread)
+                return
+            if getattr(thread, ATTRIBUTE, None) is not None:
+                original(thread)  # `ignore`d
+                return
+            origin = None
+            try:
+                owner = None if is_pooled(thread) else self._whose()
+                origin = ThreadOrigin(self._run, owner, self._run.phase, capture(_frame(1), self._own))
+                setattr(thread, ATTRIBUTE, origin)
+                self._run.seen += 1
+                if owner is not None:
+                    self._carry_into(thread, owner)
+            except Exception as error:  # noqa: BLE001 - the thread must start
+                self._listener.failed(error)
+            original(thread)
+            try:
+                if origin is not None:
+                    self.started(thread, origin)
+            except Exception as error:  # noqa: BLE001 - it runs already
+                self._listener.failed(error)
+
+        return start
+
+    def _carry_into(self, thread: threading.Thread, owner: Owner) -> None:
+        """Set the owner in the thread's own context, which is empty: what it submits to a loop copies that.
+
+        The way of error trackers that follow threads: the instance's `run`, for the one call.
+        """
+        if "run" in vars(thread):
+            return  # somebody else's arrangement
+        run = thread.run
+
+        def run_for_owner() -> None:
+            __tracebackhide__ = True
+            del vars(thread)["run"]
+            self._owner.set(owner)
+            run()
+
+        vars(thread)["run"] = run_for_owner
 
     def _executor_init(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def __init__(executor: object, /, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - the method that it wraps
