@@ -400,6 +400,7 @@ class Watcher:
             try:
                 if after is not None:
                     after()
+                self.things.tidy()
             except Exception as error:  # noqa: BLE001 - as above
                 self.listener.failed(error)
 

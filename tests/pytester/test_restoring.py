@@ -548,6 +548,41 @@ def test_what_a_finalizer_raises_fails_no_test_that_happens_to_run(project):
     result.stderr.fnmatch_lines([told])
 
 
+def test_a_test_that_counts_all_objects_when_its_loop_is_closed_finds_none_of_the_plugins(project):
+    """As the suites of libraries do that look for leaks of their own (grpclib)."""
+    project.write(
+        source="""
+        import gc
+
+        async def ask():
+            loop = asyncio.get_running_loop()
+            loop.call_later(3600, print).cancel()
+            answer = loop.create_future()
+            loop.call_soon(answer.set_result, None)
+            await answer
+            await asyncio.create_task(asyncio.sleep(0))
+
+        def ids():
+            return {id(thing) for thing in gc.get_objects()}
+
+        def test_it():
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(ask())
+            gc.collect()
+            gc.disable()
+            try:
+                before = ids()
+                loop.run_until_complete(ask())
+                loop.close()
+                new = [thing for thing in gc.get_objects() if id(thing) not in before and thing is not before]
+            finally:
+                gc.enable()
+            assert not [thing for thing in new if "taskleak" in repr(thing) or "ask" in repr(thing)]
+    """
+    )
+    project.run_apart().assert_outcomes(passed=1)
+
+
 # -- a defect of the plugin's own
 
 
