@@ -159,6 +159,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         leftovers.passing = lambda: list(frame.f_locals.values())
         leftovers.owner_of = self._owner_of
         leftovers.look([asyncio.get_running_loop()], of=self._block)
+        found = leftovers.verdicts()  # what was found is let go of, and what it alone holds
         leftovers.look_for_survivors(None, of=self._block)
         workplaces = Workplaces(self._watcher, self._places, {}, leftovers)
         if workplaces:
@@ -167,7 +168,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
                     break
                 await asyncio.sleep(_STEP)  # a thread may need the loop to end
             workplaces.look(0.0, of=self._block, waited=self._grace)
-        found = leftovers.verdicts() + workplaces.verdicts()
+        found += leftovers.verdicts() + workplaces.verdicts()
         return [leak for _, leak in found if not self._is_expected(leak.task, leak.coroutine)]
 
     def _stalled(self) -> list[Leak]:

@@ -219,6 +219,8 @@ class Detector:
         verdicts = self._of_tasks()
         try:
             if self.leftovers:
+                # A timer that was found holds its object, and its futures: let go of it before they are looked at.
+                verdicts += self.leftovers.verdicts()
                 self.leftovers.look_for_survivors(test)
             verdicts += self.leftovers.verdicts() + self.workplaces.verdicts()
         except Exception as error:  # noqa: BLE001 - what cannot be told must not take the tasks along

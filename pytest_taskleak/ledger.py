@@ -27,7 +27,7 @@ class Ledger:
 
     def logged(self, report: pytest.TestReport) -> None:
         """A report came; what it took along is entered, once."""
-        if report.when == "setup":
+        if report.when == "setup" and self._found:
             # Another attempt at the test: what the one before it left counts no more.
             for key, found in list(self._found.items()):
                 if found.nodeid == report.nodeid and found.leaks[0].scope == "function":

@@ -90,4 +90,5 @@ def carry(report: object, letter: Letter) -> None:
 
 def read(report: object) -> Letter:
     """What a report took along."""
-    return Letter.from_json(getattr(report, _ATTRIBUTE, {}))
+    values = getattr(report, _ATTRIBUTE, None)
+    return Letter.from_json(values) if values else Letter()

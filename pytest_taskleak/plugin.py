@@ -139,7 +139,7 @@ class _Growth:
         from pytest_taskleak.growth.overview import Overview  # noqa: PLC0415 - needed only when it is asked for
         from pytest_taskleak.growth.suite import Series, Suite  # noqa: PLC0415 - the same
 
-        self._suite = Suite(getattr(config, "workerinput", {}).get("workerid", ""))
+        self._suite = Suite(getattr(config, "workerinput", {}).get("workerid", ""), freezes=growing.freezes)
         self._overview = Overview(growing)
         self._counts = False
         self._read = Series.from_json

@@ -248,7 +248,8 @@ class Run:
             return
         if self._repeated is not None:
             self._repeated.tell(report)
-        self._apply(item, attempt, report)
+        if attempt.verdicts:
+            self._apply(item, attempt, report)
         defects = self._detector.take_defects()
         if defects or attempt.counts:
             carry(report, Letter(defects=defects, counts=attempt.counts))

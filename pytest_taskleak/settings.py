@@ -74,10 +74,12 @@ class Growing:
     Attributes:
         plot: The file that it is drawn in.
         limit: Objects per test beyond which the run fails.
+        freezes: Whether what is there before the first test is frozen (`gc.freeze`), which makes counting cheap.
     """
 
     plot: Path | None
     limit: float | None
+    freezes: bool = True
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -142,6 +144,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="fail the run where objects grow by more than N per test",
     )
     group.addoption(
+        "--taskleak-growth-no-freeze",
+        action="store_true",
+        default=None,
+        help="count so, but leave `gc.freeze` alone: slower, for programs that look at the collector themselves",
+    )
+    group.addoption(
         "--taskleak-blocked",
         type=_threshold,
         default=None,
@@ -193,8 +201,9 @@ class Options:
             "blocked": _ini(config, "taskleak_blocked", "give seconds, 0 for off", _blocked),
         }
         plot, limit = config.getoption("--taskleak-growth-plot"), config.getoption("--taskleak-growth-limit")
-        asked = config.getoption("--taskleak-growth") or plot is not None or limit is not None
-        self.growing = Growing(plot, limit) if asked else None
+        thawed = bool(config.getoption("--taskleak-growth-no-freeze"))
+        asked = config.getoption("--taskleak-growth") or plot is not None or limit is not None or thawed
+        self.growing = Growing(plot, limit, freezes=not thawed) if asked else None
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False

@@ -67,6 +67,8 @@ class Stalls:
 
     def leaks(self) -> list[tuple[Owner, Leak]]:
         """What owners that have ended did, each with the longest of its stalls first; told once."""
+        if not self.monitor:
+            return []
         self.monitor.flush()
         with self._lock:
             ended = [(owner, stall) for owner, stall in self._kept if (owner.outer or owner).ended]

@@ -79,14 +79,21 @@ class Suite:
     """Counts the objects of this process after each test, from `start` to `stop`.
 
     What is there before the first test is frozen (`gc.freeze`), so that neither the collector nor the count goes over
-    it again; not where the user has frozen objects himself. Reports that pytest keeps are not counted.
+    it again; not where that is not wanted, or the user has frozen objects himself. Reports that pytest keeps are not
+    counted.
 
     Attributes:
         series: What was counted so far.
     """
 
-    def __init__(self, process: str) -> None:
-        """Make it for a process: a worker's name, or ""."""
+    def __init__(self, process: str, *, freezes: bool = True) -> None:
+        """Make it for a process.
+
+        Args:
+            process: A worker's name, or "".
+            freezes: Whether it may freeze what is there at the start.
+        """
+        self._freezes = freezes
         self.series = Series(process)
         self._frozen = 0
         self._base = 0
@@ -99,7 +106,7 @@ class Suite:
         """All that is there by now is not counted."""
         self._types()  # imports objgraph
         gc.collect()
-        if gc.get_freeze_count() < _OF_INTERPRETER:
+        if self._freezes and gc.get_freeze_count() < _OF_INTERPRETER:
             gc.freeze()
             self._frozen = gc.get_freeze_count()
         self._before = self._types()

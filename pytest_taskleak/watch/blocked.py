@@ -86,6 +86,10 @@ class Monitor:
 
     # -- what whoever decides asks for, in any thread but the monitor's
 
+    def __bool__(self) -> bool:
+        """Whether it was ever asked to look."""
+        return self._thread is not None
+
     def watch(self, threshold: float) -> None:
         """Tell of steps that take longer than `threshold` seconds from now on; 0 for none."""
         if threshold != self._threshold:

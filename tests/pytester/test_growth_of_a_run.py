@@ -109,6 +109,22 @@ def test_the_collector_is_left_as_it_was(project):
     assert (gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count()) == before
 
 
+@pytest.mark.parametrize(("option", "froze"), [("--taskleak-growth", True), ("--taskleak-growth-no-freeze", False)])
+def test_what_was_there_before_is_frozen_unless_that_is_not_wanted(project, option, froze):
+    project.write(
+        source=GROWS
+        + f"""
+    def test_looks():
+        import gc
+
+        assert (gc.get_freeze_count() > 1000) is {froze}
+"""
+    )
+    result = project.run_apart(option)
+    result.assert_outcomes(passed=22)
+    assert abs(slopes(result)[0] - 30) < 15
+
+
 def test_nothing_is_done_where_nobody_asks(project):
     project.write(
         source="""

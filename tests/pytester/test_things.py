@@ -529,6 +529,23 @@ def test_an_unknown_kind_is_an_error_that_says_what_is_valid(project, given):
     result.stderr.fnmatch_lines(["*'promises' is not a kind; valid are tasks, futures, timers, *, or all"])
 
 
+def test_a_future_that_only_a_leaked_timer_holds_is_no_cause_of_its_own(judged):
+    words, text = judged("""
+        class Scheduler:
+            def __init__(self):
+                loop = asyncio.get_running_loop()
+                self.closed = loop.create_future()
+                loop.call_later(3600, self.tick)
+
+            def tick(self): ...
+
+        async def test_leaks():
+            Scheduler()
+    """)
+    assert words == {"test_leaks": "FAILED"}
+    assert "1 cause, 1 leaked timer in 1 test" in text
+
+
 def test_what_is_not_chosen_is_not_wrapped(project):
     project.write(
         source="""
