@@ -137,7 +137,12 @@ def _groups(examples: Sequence[_Grown], before: set[int]) -> list[list[_Grown]]:
                 break
         else:
             groups.append([grown])
-    return groups
+    telling = [any(type(grown.thing) not in _CONTAINERS for grown in group) for group in groups]
+    told = [group for group, tells in zip(groups, telling, strict=True) if tells]
+    if told:
+        # Whose a plain container is, its type does not tell: it is a cause of its own only where nothing else grows.
+        told[0] += [grown for group, tells in zip(groups, telling, strict=True) if not tells for grown in group]
+    return told or groups
 
 
 def _leak(group: Sequence[_Grown], names: Mapping[int, str], test: Owner, line: Place | None, places: Places) -> Leak:

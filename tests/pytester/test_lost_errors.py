@@ -43,6 +43,15 @@ async def turn():
 """
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left_for_other_tests():
+    """What nobody awaited in a cycle is collected here, and warned of to nobody, not while another test looks."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
 @pytest.fixture
 def seen(judged):
     """As `judged`, with `fetch()`, `boom()` and `turn()` in the test file."""

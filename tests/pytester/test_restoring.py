@@ -543,7 +543,7 @@ def test_what_a_finalizer_raises_fails_no_test_that_happens_to_run(project):
     result = project.run_apart("-W", "error")
     result.assert_outcomes(passed=3)
     assert result.ret == plain.ret
-    told = "*PytestUnraisableExceptionWarning: Exception ignored in: <socket.socket*"
+    told = "*PytestUnraisableExceptionWarning: Exception ignored *<socket.socket*"
     plain.stderr.fnmatch_lines([told])
     result.stderr.fnmatch_lines([told])
 
