@@ -693,6 +693,32 @@ def test_two_holders_are_two_causes(repeated):
     assert "2 causes, 2 growing types in 1 test" in text
 
 
+def test_a_plain_container_is_no_cause_of_its_own_where_something_telling_grows(repeated):
+    words, text = repeated("""
+        SESSIONS, ROWS = [], []
+
+        def test_it():
+            SESSIONS.append(Session())
+            ROWS.append([1, 2])
+    """)
+    assert words == {"test_it": "FAILED"}
+    assert "held by test_it.SESSIONS (list) -> Session" in text
+    assert "with it: +1 list each time (5 of 5)" in text
+    assert "held by test_it.ROWS" not in text
+    assert "1 cause, 1 growing type in 1 test" in text
+
+
+def test_a_plain_container_is_a_cause_where_nothing_else_grows(repeated):
+    words, text = repeated("""
+        ROWS = []
+
+        def test_it():
+            ROWS.append([1, 2])
+    """)
+    assert words == {"test_it": "FAILED"}
+    assert "held by test_it.ROWS (list) -> list" in text
+
+
 def test_a_defect_in_the_counting_changes_no_outcome(project, monkeypatch):
     def breaks(self):
         raise RuntimeError("its own defect")

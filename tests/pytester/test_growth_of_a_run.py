@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -29,6 +31,10 @@ CLEAN = """
 """
 
 
+MOST = 39 if sys.version_info >= (3, 14) else 37
+"""Objects per test, fewer than: 30 are the test's; of pytest's own, 3.14 counts dicts of plain values, too."""
+
+
 def slopes(result):
     """The objects per test, as the table tells them."""
     return [float(number) for number in re.findall(r"objects, (-?[\d.]+) per test", result.stdout.str())]
@@ -41,7 +47,7 @@ def test_the_table_names_the_tests_and_the_types(project):
     result.stdout.fnmatch_lines(
         [
             "*= taskleak: objects over the run =*",
-            "+*5,*objects, 3[0-9].? per test",
+            f"+*5,*objects, 3[0-{MOST % 10 - 1}].? per test",
             "stayed after",
             " *+*,*  test_it.py::test_keeps_more",
             "types that grew",
@@ -49,7 +55,7 @@ def test_the_table_names_the_tests_and_the_types(project):
             " *+600  Session",
         ]
     )
-    assert 30 <= slopes(result)[0] < 40
+    assert 30 <= slopes(result)[0] < MOST
 
 
 def test_a_clean_run_does_not_grow(project):
@@ -104,6 +110,7 @@ def test_the_workers_count_and_the_controller_draws(project):
 
 def test_the_collector_is_left_as_it_was(project):
     project.write(source=CLEAN)
+    gc.unfreeze()  # what the interpreter itself has frozen, on 3.12, is not frozen again
     before = gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count()
     project.run("--taskleak-growth")
     assert (gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count()) == before
@@ -126,13 +133,15 @@ def test_what_was_there_before_is_frozen_unless_that_is_not_wanted(project, opti
 
 
 def test_nothing_is_done_where_nobody_asks(project):
+    count = "import gc; print(gc.get_freeze_count())"  # 3.12 starts with a few hundred of its own
+    plain = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True).stdout.strip()
     project.write(
-        source="""
+        source=f"""
         import gc
         import sys
 
         def test_it(pytestconfig):
-            assert gc.get_freeze_count() < 1000  # 3.12 itself starts with a few hundred
+            assert gc.get_freeze_count() == {plain}
             assert not pytestconfig.pluginmanager.hasplugin("taskleak-growth")
             assert not [name for name in sys.modules if name.startswith("pytest_taskleak.growth.")]
             assert "objgraph" not in sys.modules
