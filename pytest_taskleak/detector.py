@@ -81,7 +81,6 @@ class Detector:
         self.test: Owner | None = None
         self._places = places
         self._suspects: list[Suspect] = []
-        self._lost: list[Verdict] = []
         self._lock = threading.Lock()
 
     def judge_by(self, grace: float, *, strict: bool) -> None:
@@ -234,7 +233,6 @@ class Detector:
     def _of_tasks(self) -> list[Verdict]:
         with self._lock:
             suspects, self._suspects = self._suspects, []
-            lost, self._lost = self._lost, []
         leaks: list[tuple[Suspect, Verdict]] = []
         for suspect in suspects:
             try:
@@ -242,7 +240,7 @@ class Detector:
                     leaks.append((suspect, Verdict(suspect.owner, leak)))
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
-        return lost + self.lost.verdicts() + folded(leaks)
+        return self.lost.verdicts() + folded(leaks)
 
     def _verdict(self, suspect: Suspect) -> Leak | None:
         suspect.close()

@@ -38,8 +38,9 @@ class Finalizers:
         heard = self._heard()
         while heard and len(heard) > self._before:
             told = heard.pop()
-            # Its message has the traceback in words; the exception itself leads to what is the user's.
-            self._put_off.append(told._replace(exc_value=None) if hasattr(told, "_replace") else told)
+            # Its message has the traceback in words; the exception's own leads to what is the user's.
+            unworded = isinstance(told, BaseException)  # pytest could not put it into words
+            self._put_off.append(told.with_traceback(None) if unworded else told._replace(exc_value=None))
 
     def tell(self) -> None:
         """Give back what was put off: the tests are over. Harmless when repeated."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -122,6 +122,23 @@ class Owner:
     def __repr__(self) -> str:
         return f"<Owner {self.kind} {self.name!r} of {self.nodeid!r}>"
 
+
+class Blame(TypedDict):
+    """Whose a leak is, as the fields of `Leak` tell it."""
+
+    owner_kind: OwnerKind
+    owner: str
+    scope: str
+    nodeid: str
+
+
+def blame(owner: Owner | None) -> Blame:
+    """Whose a leak is, for good; None where nobody knows."""
+    owner = owner or _UNKNOWN
+    return {"owner_kind": owner.kind, "owner": owner.name, "scope": owner.scope, "nodeid": owner.nodeid}
+
+
+_UNKNOWN = Owner("block", "", "unknown")
 
 Call = tuple["CodeType", int]
 """A frame as it was: its code and the index of its last instruction; the line is looked up when it is asked for."""

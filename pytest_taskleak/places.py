@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import sys
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING
 from pytest_taskleak.model import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import CodeType
 
     from pytest_taskleak.model import Call
+
+ASYNCIO = f"{Path(asyncio.__file__).parent}{os.sep}"
+"""The folder of asyncio's own files, as the names of code objects begin with it."""
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -70,6 +74,12 @@ class Places:
     def line(self, path: str, line: int, function: str = "") -> Place:
         """A line of which no code is at hand."""
         return Place(path, line, function, None, None, self.own(path), self._module(path), line)
+
+    def maker(self, calls: Sequence[Call]) -> str:
+        """The function that made something, by qualified name: the project's own before any other."""
+        codes = [code for code, _ in calls]
+        code = next((code for code in codes if self.own(code.co_filename)), codes[0] if codes else None)
+        return code.co_qualname if code is not None else "unknown"
 
     def definition(self, code: CodeType) -> Place:
         """The first line of a function: all that is known of a coroutine that nobody saw start."""

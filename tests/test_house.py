@@ -38,6 +38,7 @@ RANKS = {
     "judge": 2,
     "watch": 2,
     "report": 2,
+    "attributes": 1,
     "callbacks": 1,
     "descriptors": 1,
     "places": 1,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import os
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.explain.waits import WAITS, Wait, of_future
+from pytest_taskleak.places import ASYNCIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - frames carry strings, compared as such
 _DEEPEST = 200
 
 _FRAMES = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
@@ -44,7 +43,7 @@ def waiting(task: asyncio.Task[Any]) -> Waiting:
     future: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
     wait = of_future(task, future)
     for frame in reversed(frames):
-        if not frame.f_code.co_filename.startswith(_ASYNCIO):
+        if not frame.f_code.co_filename.startswith(ASYNCIO):
             break
         describe = WAITS.get(frame.f_code.co_qualname)
         if describe is not None:
@@ -56,7 +55,7 @@ def waiting(task: asyncio.Task[Any]) -> Waiting:
 def wakes_at(task: asyncio.Task[Any]) -> float:
     """When, by its loop's clock, the `asyncio.sleep` ends that a pending task waits in; 0 where it waits in none."""
     for frame in reversed(tuple(_frames(task.get_coro()))):
-        if not frame.f_code.co_filename.startswith(_ASYNCIO):
+        if not frame.f_code.co_filename.startswith(ASYNCIO):
             break
         if frame.f_code.co_qualname == "sleep":
             timer: asyncio.TimerHandle | None = frame.f_locals.get("h")
@@ -106,7 +105,7 @@ def _awaited(frames: tuple[FrameType, ...], future: asyncio.Future[Any] | None) 
         for callback, *_ in getattr(future, "_callbacks", None) or ():
             yield from (it for it in gc.get_referents(*_cells(callback)) if isinstance(it, asyncio.Future))
     for frame in frames:
-        if not frame.f_code.co_filename.startswith(_ASYNCIO):
+        if not frame.f_code.co_filename.startswith(ASYNCIO):
             continue
         name = frame.f_code.co_qualname
         if name in ("_wait", "wait"):

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_taskleak.explain.words import GIVEN_BY_ASYNCIO
-from pytest_taskleak.model import Leak
+from pytest_taskleak.model import Leak, blame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,10 +77,7 @@ def describe_stall(stall: Stall, owner: Owner, places: Places) -> Leak:
         waits=stack[::-1],
         created=created if any(place.own for place in created) else (),
         ancestors=(),
-        owner_kind=owner.kind,
-        owner=owner.name,
-        scope=owner.scope,
-        nodeid=owner.nodeid,
+        **blame(owner),
         phase=stall.phase,
     )
 

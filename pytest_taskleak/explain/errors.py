@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.model import Leak, blame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, TracebackType
 
-    from pytest_taskleak.model import Call, Kind, Place
+    from pytest_taskleak.model import Call, Kind, Owner, Place
     from pytest_taskleak.places import Places
 
 HINTS = {
@@ -18,8 +18,6 @@ HINTS = {
     "callback": "Catch the exception in the callback: nobody above it can.",
     "coroutine": "Await it, or make a task of it; `close()` it where it shall not run after all.",
 }
-
-_UNKNOWN = Owner("block", "", "unknown")
 
 
 def raised(error: BaseException, places: Places) -> tuple[str, tuple[Place, ...]]:
@@ -44,11 +42,9 @@ def describe_future(
 ) -> Leak:
     """Say that a future's exception was never retrieved."""
     detail, stands = raised(error, places)
-    maker = next((code for code, _ in calls if places.own(code.co_filename)), calls[0][0] if calls else None)
-    what = maker.co_qualname if maker is not None else "unknown"
     return _leak(
         ("lost-exception", "future"),
-        what,
+        places.maker(calls),
         ("its exception was never retrieved", detail, HINTS["future"], "it had ended"),
         (owner, phase),
         (stands, places.places(calls)),
@@ -95,7 +91,7 @@ def _leak(
     whose: tuple[Owner | None, str],
     where: tuple[tuple[Place, ...], tuple[Place, ...]],
 ) -> Leak:
-    owner, phase = whose[0] or _UNKNOWN, whose[1]
+    owner, phase = whose
     verdict, detail, hint, settled = text
     return Leak(
         kind=kind[0],
@@ -108,10 +104,7 @@ def _leak(
         waits=where[0],
         created=where[1],
         ancestors=(),
-        owner_kind=owner.kind,
-        owner=owner.name,
-        scope=owner.scope,
-        nodeid=owner.nodeid,
+        **blame(owner),
         phase=phase,
         called=kind[1],
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import sys
 import types
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from pytest_taskleak.attributes import attributes
 
 _FARTHEST = 5
 _MOST = 200
@@ -61,7 +59,7 @@ def _named(holder: object, child: object) -> str:
         return _among_locals(holder, child)
     if isinstance(holder, (*_CONTAINERS, types.CellType, types.MethodType, asyncio.Handle)):
         return ""
-    name = next((name for name, value in _attributes(holder) if value is child), None)
+    name = next((name for name, value in attributes(holder) if value is child), None)
     return f"`{type(holder).__qualname__}.{name}`" if name is not None else ""
 
 
@@ -93,15 +91,3 @@ def _among_locals(holder: Any, child: object) -> str:
         return ""
     name = next((name for name, value in list(frame.f_locals.items()) if value is child), None)
     return f"`{name}` of `{frame.f_code.co_qualname}`" if name is not None else ""
-
-
-def _attributes(holder: object) -> Iterator[tuple[str, object]]:
-    with contextlib.suppress(AttributeError):
-        yield from list(cast("dict[str, object]", object.__getattribute__(holder, "__dict__")).items())
-    for cls in type(holder).__mro__:
-        for name, member in vars(cls).items():
-            if isinstance(member, types.MemberDescriptorType):
-                try:
-                    yield name, member.__get__(holder)
-                except AttributeError:
-                    continue  # a slot that nothing was put into

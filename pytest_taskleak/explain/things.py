@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak.callbacks import callbacks_of
 from pytest_taskleak.explain.holders import held_by
 from pytest_taskleak.explain.transports import TOLD
-from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.model import Leak, blame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.model import Call, Kind, Place
+    from pytest_taskleak.model import Call, Kind, Owner, Place
     from pytest_taskleak.places import Places
 
 
@@ -70,9 +70,8 @@ def sketch(  # noqa: PLR0913, PLR0917 - each kind is told from others of these
 
 def _future(future: Any, calls: Sequence[Call], _now: float, places: Places) -> Sketch:
     holder = held_by(future)
-    maker = next((code for code, _ in calls if places.own(code.co_filename)), calls[0][0] if calls else None)
     return Sketch(
-        what=maker.co_qualname if maker is not None else "unknown",
+        what=places.maker(calls),
         verdict=f"held by {holder}" if holder else "pending",
         detail="nobody has settled it",
         hint=HINTS["future"],
@@ -124,9 +123,6 @@ def describe_thing(  # noqa: PLR0913 - a leak is told from many sides, and each 
         waits=words.stands,
         created=places.places(calls),
         ancestors=(),
-        owner_kind=owner.kind,
-        owner=owner.name,
-        scope=owner.scope,
-        nodeid=owner.nodeid,
+        **blame(owner),
         phase=phase,
     )

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak.explain.awaiting import waiting
 from pytest_taskleak.explain.errors import raised
 from pytest_taskleak.explain.waits import HINTS, Wait
-from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.model import Leak, blame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.model import Call, Kind, Origin, Place
+    from pytest_taskleak.model import Call, Kind, Origin, Owner, Place
     from pytest_taskleak.places import Places
 
 GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
 _MAKERS = ("gather", "shield")
 """asyncio's calls that make a task which is mended elsewhere than where it waits."""
-
-_UNKNOWN = Owner("block", "", "unknown")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,10 +177,7 @@ def describe_running(thread: str, owner: Owner, phase: str, calls: tuple[Call, .
         waits=(),
         created=places.places(calls),
         ancestors=(),
-        owner_kind=owner.kind,
-        owner=owner.name,
-        scope=owner.scope,
-        nodeid=owner.nodeid,
+        **blame(owner),
         phase=phase,
     )
 
@@ -196,7 +191,6 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
     words: Portrait,
     text: tuple[str, str, str, str],
 ) -> Leak:
-    owner = owner or _UNKNOWN
     name = task.get_name()
     verdict, detail, hint, settled = text
     return Leak(
@@ -210,10 +204,7 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
         waits=words.stands,
         created=places.places(origin.calls) if origin is not None else (),
         ancestors=_ancestors(origin, places),
-        owner_kind=owner.kind,
-        owner=owner.name,
-        scope=owner.scope,
-        nodeid=owner.nodeid,
+        **blame(owner),
         phase=origin.phase if origin is not None else "",
     )
 

@@ -68,6 +68,6 @@ def write(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # whatever ends it, Ctrl-C too, leaves no half of a file behind, and is raised on
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_taskleak.growth import heap, holders
 from pytest_taskleak.growth.barriers import Barriers
 from pytest_taskleak.growth.rule import Growth, growth
-from pytest_taskleak.model import Leak, Place
+from pytest_taskleak.model import Leak, Place, blame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -160,10 +160,7 @@ def _leak(group: Sequence[_Grown], names: Mapping[int, str], test: Owner, line: 
         waits=(line,) if line is not None else (),
         created=(made,) if made is not None else (),
         ancestors=((first.kind, defined),) if defined is not None else (),
-        owner_kind=test.kind,
-        owner=test.name,
-        scope=test.scope,
-        nodeid=test.nodeid,
+        **blame(test),
         phase="",
         children=tuple(_each_time(grown) for grown in group if grown is not first),
         holders=holders.words(first.links, names),

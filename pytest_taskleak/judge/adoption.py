@@ -8,6 +8,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from pytest_taskleak.attributes import attributes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
@@ -104,19 +106,8 @@ def _parts(thing: Any) -> Iterator[object]:
         yield from list(_DICT.values(mapping))
     elif isinstance(thing, _CONTAINERS) and type(cast("object", thing)).__module__ in ("builtins", "collections"):
         yield from tuple(cast("Iterable[object]", thing))
-    try:
-        attributes: object = object.__getattribute__(cast("object", thing), "__dict__")
-    except AttributeError:
-        attributes = None
-    if isinstance(attributes, dict):
-        yield from list(cast("dict[str, object]", attributes).values())
-    for cls in type(cast("object", thing)).__mro__:
-        for member in vars(cls).values():
-            if isinstance(member, types.MemberDescriptorType):
-                try:
-                    yield member.__get__(thing)
-                except AttributeError:
-                    continue  # a slot that nothing was put into
+    for _, value in attributes(cast("object", thing)):
+        yield value
 
 
 class _Left(NamedTuple):

@@ -12,6 +12,8 @@ import threading
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from pytest_taskleak.places import ASYNCIO
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
@@ -70,10 +72,9 @@ def _is_pools(code: CodeType) -> bool:
     return code.co_filename.startswith(_POOLS)
 
 
-_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - frames carry strings, compared as such
-_POOLS = os.path.dirname(concurrent.futures.__file__) + os.sep  # noqa: PTH120 - as above
-_PROCESSES = os.path.join(os.path.dirname(_ASYNCIO.rstrip(os.sep)), "multiprocessing", "")  # noqa: PTH118, PTH120 - as above
-_HELPERS = (_ASYNCIO, _POOLS, _PROCESSES)
+_POOLS = os.path.dirname(concurrent.futures.__file__) + os.sep  # noqa: PTH120 - code objects carry strings, compared as such
+_PROCESSES = os.path.join(os.path.dirname(ASYNCIO.rstrip(os.sep)), "multiprocessing", "")  # noqa: PTH118, PTH120 - as above
+_HELPERS = (ASYNCIO, _POOLS, _PROCESSES)
 
 
 def is_helper(calls: Sequence[Call]) -> bool:
@@ -113,7 +114,7 @@ def is_started_through_a_wrapper(thread: threading.Thread, calls: Sequence[Call]
 def is_closed_by_its_maker(calls: Sequence[Call]) -> bool:
     """Whether a loop was made by what also closes it (a Runner), or on demand, where nobody has it to close."""
     return any(
-        code.co_filename.startswith(_ASYNCIO)
+        code.co_filename.startswith(ASYNCIO)
         and (code.co_name == "get_event_loop" or os.path.basename(code.co_filename) == "runners.py")  # noqa: PTH119 - as above
         for code, _ in calls
     )

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    Make = Callable[[Callable[..., Any], "Patch"], Callable[..., Any]]
+
 _ABSENT: Any = object()
 _PATCH = "taskleak_patch"
 """The attribute by which the wrapper of a run inside this one finds what to call."""
@@ -25,9 +27,7 @@ class Patch:
     removes itself at the next call.
     """
 
-    def __init__(
-        self, cls: type | ModuleType, name: str, make: Callable[[Callable[..., Any], Patch], Callable[..., Any]]
-    ) -> None:
+    def __init__(self, cls: type | ModuleType, name: str, make: Make) -> None:
         """Put `make(original, patch)` in the place of `cls.name`.
 
         What `make` gives must call `patch.stale` instead of working once `patch.live` is False.

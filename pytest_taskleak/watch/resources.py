@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.base_events
-import contextlib
 import functools
 import sys
-import types
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
+from pytest_taskleak.attributes import attributes
 from pytest_taskleak.descriptors import PIPE
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.registers import Made, Register
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pytest_taskleak.model import Call, Kind, Origin, Owner
-    from pytest_taskleak.watch.patching import Patch
+    from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
-
-    Make = Callable[[Callable[..., Any], Patch], Callable[..., Any]]
 
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 # `inspect.currentframe` gives the frame of this module, and what is wanted is the caller's
@@ -198,7 +195,7 @@ class _Through:
         self._protocol = weakref.ref(protocol)
 
     def __call__(self) -> object:
-        return next((value for value in _values(self._protocol()) if id(value) == self._key), None)
+        return next((value for _, value in attributes(self._protocol()) if id(value) == self._key), None)
 
 
 def _reference(thing: object, protocol: object) -> Callable[[], object] | None:
@@ -213,19 +210,6 @@ def _reference(thing: object, protocol: object) -> Callable[[], object] | None:
         except TypeError:
             continue
     return None
-
-
-def _values(protocol: object) -> Iterator[object]:
-    """The attributes of a protocol; nothing of the user's is called."""
-    with contextlib.suppress(AttributeError):  # all in slots
-        yield from list(cast("dict[str, object]", object.__getattribute__(protocol, "__dict__")).values())
-    for cls in type(protocol).__mro__:
-        for member in vars(cls).values():
-            if isinstance(member, types.MemberDescriptorType):
-                try:
-                    yield member.__get__(protocol)
-                except AttributeError:
-                    continue  # a slot that nothing was put into
 
 
 def _note(opener: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:

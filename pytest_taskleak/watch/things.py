@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import CHOSEN_BY, COUNTED
+from pytest_taskleak.places import ASYNCIO
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.registers import SPARE, Made, Register
 from pytest_taskleak.watch.resources import Resources, has_exited, has_stopped, is_closing
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pytest_taskleak.model import Call, Kind, Owner
-    from pytest_taskleak.watch.patching import Patch
+    from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
-
-    Make = Callable[[Callable[..., Any], Patch], Callable[..., Any]]
 
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 # `inspect.currentframe` would add a call to each thing that is made
 
-_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - frames carry strings, compared as such
-_HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120 - as above
+_HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120 - code objects carry strings, compared as such
 
 
 class Things:
@@ -141,6 +139,8 @@ class Things:
             return ((code, frame.f_lasti),)
         return capture(frame, self._own) if whose is _OTHER else ()
 
+    # The next two are alike, and written out: they run for every future and timer, and a call costs a tenth of each.
+
     def _create_future(self, register: Register, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         owner, busy, files = self._owner, self._busy, self._files
         entries, append = register.entries, register.append
@@ -232,7 +232,7 @@ class _Files(dict[str, str]):
 
     def __missing__(self, filename: str) -> str:
         whose = _OWN if self._own(filename) else _OTHER
-        if filename.startswith((_ASYNCIO, _HERE)):
+        if filename.startswith((ASYNCIO, _HERE)):
             whose = _ASYNCIOS
         self[filename] = whose
         return whose

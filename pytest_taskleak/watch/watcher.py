@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import FrameType
 
+    from pytest_taskleak.watch.patching import Make
     from pytest_taskleak.watch.records import Listener
 
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -134,6 +135,7 @@ class Watcher:
             self._patches.pop().undo()
         self._patched.clear()
         self._loops.clear()
+        self._at = 0
         for part in (self.things, self.workers, self.coroutines):
             part.stop()
         self.current = None
@@ -274,7 +276,7 @@ class Watcher:
 
     # -- the wrappers
 
-    def _patch(self, cls: type, **makers: Callable[[Callable[..., Any], Patch], Callable[..., Any]]) -> None:
+    def _patch(self, cls: type, **makers: Make) -> None:
         self._patched.add(cls)
         self._patches += [Patch(cls, name, make) for name, make in makers.items()]
 
@@ -327,7 +329,7 @@ class Watcher:
             return Origin(self, None, self.phase, name, (), None, self.current)
         parent: Origin | None = None
         owner: Owner | None = None
-        if running is not None:
+        if running is not None:  # `_parent`, without the call
             parent = getattr(_current_task(running), ATTRIBUTE, None)
             if parent is not None:
                 if parent.run is self:

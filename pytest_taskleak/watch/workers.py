@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pytest_taskleak.model import Kind, Owner
-    from pytest_taskleak.watch.patching import Patch
+    from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
-
-    Make = Callable[[Callable[..., Any], Patch], Callable[..., Any]]
 
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as in `things`
 
