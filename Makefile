@@ -3,6 +3,10 @@ PYTHON ?= $(shell for it in python3 python3.15 python3.14 python3.13 python3.12 
 	command -v $$it >/dev/null 2>&1 && $$it -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$it; break; }; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Many tests wait for a moment, for a process or for the plugin's grace: two of them share a processor well.
+JOBS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN || echo 1))
+# Where it is set, the hundreds of processes that the tests start would each compile all that they import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint types golden bench bench-here clean
 
@@ -39,7 +43,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

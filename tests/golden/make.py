@@ -41,7 +41,7 @@ def report(case: Path, folder: Path, *options: str) -> str:
     result = subprocess.run(
         [*command, "-p", "no:cacheprovider", "--show-capture=no", *options, case.name],
         cwd=folder,
-        env={**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80"},
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -304,6 +304,7 @@ def test_anyios_worker_threads_and_processes_are_infrastructure(judged):
             assert await anyio.to_process.run_sync(int, "5") == 5
     """,
         *ALONE,
+        *("-p", "anyio.pytest_plugin"),
         apart=True,
     )
     assert words == {"test_uses_a_thread": "PASSED", "test_uses_a_process": "PASSED"}
