@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.errors import calls_of, describe_callback, describe_future, describe_unawaited
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
+    from pytest_taskleak.explain.wakes import prospects
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
     from pytest_taskleak.explain.workers import sketch_busy, sketch_executor, sketch_loop, sketch_thread
 
@@ -31,6 +32,7 @@ _WHERE = {
     "describe_thing": "things",
     "in_hand": "awaiting",
     "portrait": "words",
+    "prospects": "wakes",
     "sketch": "things",
     "sketch_busy": "workers",
     "sketch_executor": "workers",
@@ -54,6 +56,7 @@ __all__ = [
     "describe_unawaited",
     "in_hand",
     "portrait",
+    "prospects",
     "sketch",
     "sketch_busy",
     "sketch_executor",

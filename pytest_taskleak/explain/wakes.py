@@ -1,0 +1,294 @@
+"""Whether anything that is alive could wake a task, or it waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import selectors
+import sys
+import threading
+import time
+import types
+import weakref
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Prospect = Literal["never wakes", "may wake", "not examined"]
+
+BUDGET = 0.5
+"""Seconds that one look may take."""
+
+_MOST_BELOW = 4_000
+"""Objects looked at below the tasks; what is not among them is searched for in the heap."""
+_MOST_SEARCHED = 500
+"""Objects whose holders are searched for in one pass over the heap."""
+
+_OURS = "pytest_taskleak"
+_ALIVE = (
+    *(types.ModuleType, type, threading.Thread, selectors.BaseSelector),
+    *(asyncio.AbstractEventLoop, asyncio.BaseTransport),
+)
+_REGISTERS = (
+    ("asyncio.tasks", "_all_tasks"),
+    ("asyncio.tasks", "_scheduled_tasks"),
+    ("anyio._backends._asyncio", "_task_states"),
+)
+"""Weak collections in which every task is found, and that wake none."""
+
+_ONLY_WARN = ("asyncio", "anyio")
+"""Packages whose `__del__` sets nothing; those of others may."""
+
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def prospects(tasks: Sequence[asyncio.Task[Any]], budget: float = BUDGET) -> dict[int, Prospect]:
+    """Say of each pending task, by its id, whether anything that is alive could wake it.
+
+    Guarantees: "never wakes" is said only where every reference to the task, to the future that it waits for and to
+    whatever leads to these was found, and leads to tasks of which the same is true. What is not certain "may wake".
+
+    The holders of each are climbed (source of the algorithm: `gc.get_referrers`, breadth first, for all tasks
+    together), weak references among them. References that are found nowhere are those of running frames, of threads
+    and of C, which are alive.
+
+    Args:
+        tasks: Theirs; the list itself does not count as somebody who holds them.
+        budget: Seconds from which on those that are still open are "not examined".
+    """
+    told: dict[int, Prospect] = {id(task): "not examined" for task in tasks}
+    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return told  # references are not counted there, or not exactly
+    heap = _Heap(time.perf_counter() + budget)
+    roots = {id(task): heap.root(task) for task in tasks if not _runs_elsewhere(task)}
+    told.update((key, "may wake") for key, found in roots.items() if not found)
+    heap.own(tasks)
+    asleep = heap.asleep({key: found for key, found in roots.items() if found})
+    if asleep is not None:
+        told.update((key, "never wakes" if key in asleep else "may wake") for key in roots)
+    return told
+
+
+def _runs_elsewhere(task: asyncio.Task[Any]) -> bool:
+    loop = task.get_loop()
+    return loop.is_running() and loop is not asyncio._get_running_loop()  # noqa: SLF001 - documented for event loop writers; never raises
+
+
+class _Heap:
+    """What is known of who holds what. It holds each object once, so that its own references can be told."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._objects: dict[int, object] = {}
+        self._holders: dict[int, set[int]] = {}
+        self._accounted: Counter[int] = Counter()
+        self._ours: set[int] = set()
+        self._searched: set[int] = set()
+        self._none = _references({0: object()}, 0)
+
+    def root(self, task: asyncio.Task[Any]) -> tuple[int, ...]:
+        """Take in a task and the future that it waits for; nothing where it waits for none."""
+        future: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+        if future is None or task.done():
+            return ()
+        self._add(task)
+        self._add(future)
+        return id(task), id(future)
+
+    def own(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
+        """Take in what refers to tasks without a part in it: asyncio's registers, and whoever is looking."""
+        for module, name in _REGISTERS:
+            register = getattr(sys.modules.get(module), name, None)
+            self._own(getattr(register, "data", None))
+        for loop in {task.get_loop() for task in tasks}:
+            self._own(getattr(getattr(loop, "_asyncgens", None), "data", None))
+        self._own(tasks)
+        frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - whoever asks
+        while frame is not None:
+            code = frame.f_code
+            if _is_named_ours(frame.f_globals.get("__name__")) and not code.co_flags & _GENERATORS:
+                self._own_locals(frame.f_locals, [name for name in code.co_varnames if name not in code.co_cellvars])
+            frame = frame.f_back
+
+    def _own_locals(self, local: Any, names: list[str]) -> None:
+        if isinstance(local, dict):
+            self._own(cast("object", local))  # a copy that the frame keeps, up to 3.12
+        for value in [local[name] for name in names if name in local]:
+            self._accounted[id(value)] += 1
+            if isinstance(value, list) and all(isinstance(it, asyncio.Task) for it in cast("list[object]", value)):
+                self._own(cast("object", value))
+
+    def _own(self, thing: object) -> None:
+        if thing is not None:
+            self._add(thing)
+            self._ours.add(id(thing))
+
+    def asleep(self, roots: dict[int, tuple[int, ...]]) -> set[int] | None:
+        """The tasks that nothing alive leads to; None where the time did not suffice to say."""
+        self._look_below()
+        starts = set(roots)
+        while True:
+            reached = self._climb(key for start in starts for key in roots[start])
+            if reached is None:
+                return None
+            woken = self._woken(reached)
+            starts = {start for start in starts if not woken.intersection(roots[start])}
+            lacking = [key for key in reached - woken - self._searched if self._lacks(key)]
+            if not starts or not lacking:
+                return starts
+            if self._is_late():
+                return None
+            self._search(lacking)
+
+    def _is_late(self) -> bool:
+        return time.perf_counter() > self._deadline
+
+    def _add(self, thing: object) -> bool:
+        key = id(thing)
+        if key in self._objects:
+            return False
+        self._objects[key] = thing
+        if _is_ours(thing):
+            self._ours.add(key)
+        held = [id(it) for it in gc.get_referents(thing)]
+        if isinstance(thing, asyncio.Future):
+            callbacks = cast("list[tuple[object, object]]", getattr(thing, "_callbacks", None) or [])
+            # The traversal of a task leaves out its first callback, up to 3.11.
+            held += [id(callback) for callback, _ in callbacks[:1] if id(callback) not in held]
+        self._accounted.update(held)
+        for it in held:
+            self._holders.setdefault(it, set()).add(key)
+        return True
+
+    def _look_below(self) -> None:
+        """Take in what the tasks hold: most of who holds what they wait for is there, and the heap is large."""
+        level = [self._objects[key] for key in list(self._objects) if key not in self._ours]
+        while level and len(self._objects) < _MOST_BELOW and not self._is_late():
+            below: list[object] = []
+            for thing in level:
+                if not _is_alive(thing):
+                    below += [it for it in _below(thing) if gc.is_tracked(it) and self._add(it)]
+            level = below
+
+    def _climb(self, keys: Iterable[int]) -> set[int] | None:
+        """Whatever leads to `keys`, as far as it is known; None where it took too long."""
+        reached: set[int] = set()
+        todo = list(keys)
+        while todo:
+            key = todo.pop()
+            if key in reached or key in self._ours:
+                continue
+            reached.add(key)
+            if not len(reached) % 1_000 and self._is_late():
+                return None
+            if _is_alive(self._objects[key]):
+                continue
+            for weak in weakref.getweakrefs(self._objects[key]):
+                self._add(weak)
+                self._holders.setdefault(key, set()).add(id(weak))
+            todo += self._led_from(key)
+        return reached
+
+    def _led_from(self, key: int) -> list[int]:
+        return [
+            holder
+            for holder in self._holders.get(key, ())
+            if holder not in self._ours and not _is_forgotten(self._objects[holder], self._objects[key])
+        ]
+
+    def _woken(self, reached: set[int]) -> set[int]:
+        """The part of `reached` that something alive leads to."""
+        held: dict[int, list[int]] = {}
+        for key in reached:
+            if not _is_alive(self._objects[key]):
+                for holder in self._led_from(key):
+                    held.setdefault(holder, []).append(key)
+        todo = [key for key in reached if _is_alive(self._objects[key]) or (key in self._searched and self._lacks(key))]
+        woken: set[int] = set()
+        while todo:
+            key = todo.pop()
+            if key not in woken:
+                woken.add(key)
+                todo += held.get(key, ())
+        return woken
+
+    def _lacks(self, key: int) -> bool:
+        """Whether somebody holds it who was not found."""
+        return _references(self._objects, key) - self._none > self._accounted[key]
+
+    def _search(self, keys: list[int]) -> None:
+        """Look for who holds `keys` in all of the heap; what is left out then counts as held by somebody alive."""
+        self._searched.update(keys)
+        things = [self._objects[key] for key in keys[:_MOST_SEARCHED]]
+        found = gc.get_referrers(*things)
+        mine = {id(self._objects), id(things), id(found)}
+        alone = _references({0: object()}, 0)
+        while found:
+            counted = {0: found.pop()}
+            # The tuple of arguments is among them on 3.13, and nobody else's.
+            if id(counted[0]) not in mine and not (
+                isinstance(counted[0], tuple) and _references(counted, 0) <= alone and id(counted[0]) not in self._objects
+            ):
+                self._add(counted[0])
+
+
+def _references(objects: dict[int, object], key: int) -> int:
+    """How many there are to one of `objects`, with the reference of `objects` and those of the call itself."""
+    return sys.getrefcount(objects[key])
+
+
+def _below(thing: object) -> list[object]:
+    """What a thing holds, without the globals of a function."""
+    if isinstance(thing, types.FunctionType):
+        return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
+    return gc.get_referents(thing)
+
+
+def _is_alive(thing: object) -> bool:
+    """Whether a thing may act by itself, or is where anybody may come by."""
+    kind = type(thing)
+    if isinstance(thing, _ALIVE) or kind.__module__.startswith("uvloop"):
+        return True
+    if isinstance(thing, asyncio.Handle):
+        return not thing.cancelled()
+    if isinstance(thing, asyncio.Task):
+        task = cast("asyncio.Task[Any]", thing)
+        return not task.done() and (getattr(task, "_fut_waiter", None) is None or _runs_elsewhere(task))
+    if isinstance(thing, dict):
+        return "__name__" in thing and "__spec__" in thing  # a module's names
+    if isinstance(thing, (types.CoroutineType, types.GeneratorType)):
+        return bool(getattr(cast("object", thing), "cr_running", False) or getattr(thing, "gi_running", False))
+    finalizer = getattr(kind, "__del__", None)
+    return isinstance(finalizer, types.FunctionType) and not kind.__module__.startswith(_ONLY_WARN)
+
+
+def _is_ours(thing: object) -> bool:
+    """Whether it is this plugin's, which looks on and wakes nobody."""
+    if isinstance(thing, (types.ModuleType, types.FunctionType)):
+        return _is_named_ours(thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__)
+    if isinstance(thing, dict):
+        return "__spec__" in thing and _is_named_ours(cast("dict[str, object]", thing).get("__name__"))
+    frames = (getattr(thing, name, None) for name in ("gi_frame", "cr_frame") if isinstance(thing, _SUSPENDED))
+    for frame in frames:
+        if frame is not None:
+            return _is_named_ours(frame.f_globals.get("__name__"))
+    return _is_named_ours(type(thing).__module__)
+
+
+_SUSPENDED = (types.CoroutineType, types.GeneratorType)
+
+
+def _is_named_ours(name: object) -> bool:
+    return isinstance(name, str) and (name == _OURS or name.startswith(f"{_OURS}."))
+
+
+def _is_forgotten(holder: object, held: object) -> bool:
+    """Whether pytest keeps it only until the test's fixtures are gone, and hands it to nobody any more."""
+    if not type(holder).__module__.startswith("_pytest."):
+        return False
+    if getattr(holder, "funcargs", None) is held:
+        return True
+    return getattr(holder, "cached_result", None) is held and getattr(holder, "scope", "") == "function"
