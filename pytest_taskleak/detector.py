@@ -19,7 +19,7 @@ from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
@@ -326,6 +326,7 @@ class Detector:
             return []
         judge.settle(loop, [suspect.task for suspect in suspects], self.grace)
         left: list[Suspect] = []
+        prospects = self._prospects(suspects)
         for suspect in suspects:
             if suspect.task.done():
                 suspect.lost = last and self._loses(loop, suspect)
@@ -335,12 +336,22 @@ class Detector:
             if suspect.origin is not None:
                 suspect.origin.settled = True
             try:
-                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places)
+                never_wakes = prospects.get(id(suspect.task)) == "never wakes"
+                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places, never_wakes=never_wakes)
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
             else:
                 left.append(suspect)
         return left
+
+    def _prospects(self, suspects: list[Suspect]) -> Mapping[int, str]:
+        """Whether anything could wake the suspects, all of them together: one may hold what wakes the next."""
+        try:
+            pending = [suspect.task for suspect in suspects if not suspect.task.done()]
+            return explain.prospects(pending) if pending else {}
+        except Exception as error:  # noqa: BLE001 - what cannot be proven is not said, and the rest is
+            self.failed(error)
+            return {}
 
     def _loses(self, loop: asyncio.AbstractEventLoop, suspect: Suspect) -> bool:
         """Whether a suspect ended with an exception that its owner's finalizers alone can still retrieve."""

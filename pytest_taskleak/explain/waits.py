@@ -145,3 +145,25 @@ def of_future(task: asyncio.Task[Any], future: asyncio.Future[Any] | None) -> Wa
     if any(name.startswith("shield.") for name in names):
         return Wait("waits on `shield`", "what it shields goes on", HINTS["shield"])
     return Wait("waits for a future", "that nobody has settled", HINTS["future"])
+
+
+_NOBODY = {
+    "waits on `Queue.get`": "put into it",
+    "waits on `Queue.put`": "take from it",
+    "waits on `Queue.join`": "finish them",
+    "waits on `Event.wait`": "set it",
+    "waits on `Lock.acquire`": "release it",
+    "waits on `Semaphore.acquire`": "release one",
+    "waits on `Condition.wait`": "notify it",
+    "waits on `Barrier.wait`": "come to it",
+    "waits for a future": "settle it",
+}
+"""What nothing that is alive can do, by verdict."""
+
+
+def never(wait: Wait) -> Wait:
+    """The same wait where it is proven that nothing that is alive can end it."""
+    proof = f"nothing that is alive can {_NOBODY.get(wait.verdict, 'end it')}"
+    return wait._replace(
+        verdict=f"never wakes, {wait.verdict}", detail=f"{wait.detail}, and {proof}" if wait.detail else proof
+    )

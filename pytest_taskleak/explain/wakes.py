@@ -230,7 +230,9 @@ class _Heap:
             counted = {0: found.pop()}
             # The tuple of arguments is among them on 3.13, and nobody else's.
             if id(counted[0]) not in mine and not (
-                isinstance(counted[0], tuple) and _references(counted, 0) <= alone and id(counted[0]) not in self._objects
+                isinstance(counted[0], tuple)
+                and _references(counted, 0) <= alone
+                and id(counted[0]) not in self._objects
             ):
                 self._add(counted[0])
 
@@ -247,35 +249,36 @@ def _below(thing: object) -> list[object]:
     return gc.get_referents(thing)
 
 
-def _is_alive(thing: object) -> bool:
+def _is_alive(thing: Any) -> bool:
     """Whether a thing may act by itself, or is where anybody may come by."""
-    kind = type(thing)
-    if isinstance(thing, _ALIVE) or kind.__module__.startswith("uvloop"):
+    kind = type(thing)  # `isinstance` would ask the user's `__class__`
+    if issubclass(kind, _ALIVE) or str(kind.__module__).startswith("uvloop"):
         return True
-    if isinstance(thing, asyncio.Handle):
+    if issubclass(kind, asyncio.Handle):
         return not thing.cancelled()
-    if isinstance(thing, asyncio.Task):
-        task = cast("asyncio.Task[Any]", thing)
-        return not task.done() and (getattr(task, "_fut_waiter", None) is None or _runs_elsewhere(task))
-    if isinstance(thing, dict):
+    if issubclass(kind, asyncio.Task):
+        return not thing.done() and (getattr(thing, "_fut_waiter", None) is None or _runs_elsewhere(thing))
+    if kind is dict:
         return "__name__" in thing and "__spec__" in thing  # a module's names
-    if isinstance(thing, (types.CoroutineType, types.GeneratorType)):
-        return bool(getattr(cast("object", thing), "cr_running", False) or getattr(thing, "gi_running", False))
+    if kind in _SUSPENDED:
+        return bool(getattr(thing, "cr_running", False) or getattr(thing, "gi_running", False))
     finalizer = getattr(kind, "__del__", None)
     return isinstance(finalizer, types.FunctionType) and not kind.__module__.startswith(_ONLY_WARN)
 
 
-def _is_ours(thing: object) -> bool:
+def _is_ours(thing: Any) -> bool:
     """Whether it is this plugin's, which looks on and wakes nobody."""
-    if isinstance(thing, (types.ModuleType, types.FunctionType)):
-        return _is_named_ours(thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__)
-    if isinstance(thing, dict):
-        return "__spec__" in thing and _is_named_ours(cast("dict[str, object]", thing).get("__name__"))
-    frames = (getattr(thing, name, None) for name in ("gi_frame", "cr_frame") if isinstance(thing, _SUSPENDED))
-    for frame in frames:
-        if frame is not None:
-            return _is_named_ours(frame.f_globals.get("__name__"))
-    return _is_named_ours(type(thing).__module__)
+    kind = type(thing)
+    if kind is types.ModuleType:
+        return _is_named_ours(thing.__name__)
+    if kind is types.FunctionType:
+        return _is_named_ours(thing.__globals__.get("__name__"))  # a wrapper bears the name of what it wraps
+    if kind is dict:
+        return "__spec__" in thing and _is_named_ours(thing.get("__name__"))
+    if kind in _SUSPENDED:
+        frame: types.FrameType | None = getattr(thing, "gi_frame", None) or getattr(thing, "cr_frame", None)
+        return frame is not None and _is_named_ours(frame.f_globals.get("__name__"))
+    return _is_named_ours(kind.__module__)
 
 
 _SUSPENDED = (types.CoroutineType, types.GeneratorType)
@@ -285,10 +288,22 @@ def _is_named_ours(name: object) -> bool:
     return isinstance(name, str) and (name == _OURS or name.startswith(f"{_OURS}."))
 
 
-def _is_forgotten(holder: object, held: object) -> bool:
+def _is_forgotten(holder: Any, held: object) -> bool:
     """Whether pytest keeps it only until the test's fixtures are gone, and hands it to nobody any more."""
-    if not type(holder).__module__.startswith("_pytest."):
+    kind = type(holder)
+    if kind is dict:  # the attributes of one, where the interpreter keeps them apart
+        names: dict[str, Any] = holder if "cached_result" in holder or "funcargs" in holder else {}
+    elif any(str(base.__module__).startswith("_pytest.") for base in kind.__mro__):
+        names = {name: _attribute(holder, name) for name in ("funcargs", "cached_result", "_scope", "_fixtureinfo")}
+    else:
         return False
-    if getattr(holder, "funcargs", None) is held:
-        return True
-    return getattr(holder, "cached_result", None) is held and getattr(holder, "scope", "") == "function"
+    if names.get("funcargs") is held:
+        return names.get("_fixtureinfo") is not None
+    return names.get("cached_result") is held and getattr(names.get("_scope"), "value", "") == "function"
+
+
+def _attribute(holder: object, name: str) -> object:
+    try:
+        return object.__getattribute__(holder, name)
+    except AttributeError:
+        return None

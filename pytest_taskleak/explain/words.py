@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.explain.awaiting import waiting
 from pytest_taskleak.explain.errors import raised
-from pytest_taskleak.explain.waits import HINTS, Wait
+from pytest_taskleak.explain.waits import HINTS, Wait, never
 from pytest_taskleak.model import Leak, blame
 
 if TYPE_CHECKING:
@@ -41,8 +41,13 @@ class Portrait:
     on: frozenset[int]
 
 
-def portrait(task: asyncio.Task[Any], places: Places) -> tuple[Portrait, list[object]]:
+def portrait(task: asyncio.Task[Any], places: Places, *, never_wakes: bool = False) -> tuple[Portrait, list[object]]:
     """Put a pending task into words.
+
+    Args:
+        task: The task.
+        places: Gives the lines of code.
+        never_wakes: Whether it is proven that nothing that is alive can wake it.
 
     Returns:
         The words, and the objects that it works on: in whose methods it stands, and what it waits on. They are the
@@ -51,7 +56,7 @@ def portrait(task: asyncio.Task[Any], places: Places) -> tuple[Portrait, list[ob
     now = waiting(task)
     words = Portrait(
         coroutine=_coroutine(task),
-        wait=now.wait,
+        wait=never(now.wait) if never_wakes else now.wait,
         stands=_stands(now.frames, task, places),
         on=frozenset(id(future) for future in now.on),
     )

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import types
 import weakref
 
@@ -70,9 +69,9 @@ class Bot:
             await self.queue.get()
 
 
-def examine(case, budget=30.0):
+def examine(case, budget=30.0, make=asyncio.new_event_loop):
     """Run a case in a loop of its own and say what is found of each task that is left: expected, and told."""
-    loop = asyncio.new_event_loop()
+    loop = make()
     ends = contextlib.ExitStack()
     with ends:
         ends.callback(loop.close)
@@ -261,7 +260,7 @@ async def a_stream_on_a_socket(ends):
     ours, theirs = socket.socketpair()
     ends.callback(theirs.close)
     reader, writer = await asyncio.open_connection(sock=ours)
-    ends.callback(writer.transport.abort)
+    ends.callback(writer.close)
     start(reader.readline(), MAY)
 
 
@@ -290,7 +289,9 @@ async def a_thread_that_holds_the_future(ends):
 
 @tuned
 async def a_subprocess(ends):
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import sys; sys.stdin.read()", stdin=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import sys; sys.stdin.read()", stdin=asyncio.subprocess.PIPE
+    )
     loop = asyncio.get_running_loop()
     ends.callback(lambda: loop.run_until_complete(process.communicate(b"")))
     start(process.wait(), MAY)
@@ -504,18 +505,15 @@ async def a_bounded_semaphore_held_by_a_task_that_waits_for_its_neighbour(ends):
 async def a_server_that_waits_for_its_client(ends):
     async def serve(reader, writer):
         asyncio.current_task().set_name(MAY)
-        await reader.read()
+        with contextlib.closing(writer):
+            await reader.read()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     ends.callback(server.close)
-    ends.callback(writer.transport.abort)
+    ends.callback(writer.close)
     start(reader.read(), MAY)
-    await asyncio.wait_for(server_has_a_task(), 10)
-
-
-async def server_has_a_task():
-    while not any("serve" in str(task.get_coro()) and task.get_name() == MAY for task in asyncio.all_tasks()):
+    for _ in range(10):
         await asyncio.sleep(0)
 
 
@@ -659,3 +657,43 @@ def test_what_the_rules_were_not_made_by(case):
     found = examine(case)
     assert found
     assert [told for _, told in found] == [expected for expected, _ in found]
+
+
+def test_what_takes_too_long_is_not_examined():
+    assert examine(a_bare_future, budget=-1.0) == [(NEVER, "not examined")]
+
+
+def test_a_task_of_a_loop_that_runs_in_another_thread_is_never_examined():
+    loop, begun = asyncio.new_event_loop(), threading.Event()
+
+    async def run():
+        start(asyncio.Event().wait(), NEVER)
+        loop.call_later(0, begun.set)
+
+    def turn():
+        loop.run_until_complete(run())
+        loop.run_forever()
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    begun.wait(10)
+    assert list(prospects(list(asyncio.all_tasks(loop))).values()) == ["not examined"]
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    end(loop)
+    loop.close()
+
+
+def test_the_same_is_said_on_uvloop():
+    """Its handles and transports are its own."""
+    uvloop = pytest.importorskip("uvloop")
+    for case in (
+        a_sleep,
+        a_timeout_around_an_event,
+        a_stream_on_a_socket,
+        an_event_that_nobody_keeps,
+        two_locks_taken_crosswise,
+    ):
+        found = examine(case, make=uvloop.new_event_loop)
+        assert found
+        assert [told for _, told in found] == [expected for expected, _ in found]
