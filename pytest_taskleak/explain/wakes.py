@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import selectors
 import sys
-import threading
 import time
 import types
 import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pytest_taskleak.explain.alive import is_alive, is_forgotten, is_named_ours, is_ours, runs_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,20 +27,12 @@ _MOST_BELOW = 4_000
 _MOST_SEARCHED = 500
 """Objects whose holders are searched for in one pass over the heap."""
 
-_OURS = "pytest_taskleak"
-_ALIVE = (
-    *(types.ModuleType, type, threading.Thread, selectors.BaseSelector),
-    *(asyncio.AbstractEventLoop, asyncio.BaseTransport),
-)
 _REGISTERS = (
     ("asyncio.tasks", "_all_tasks"),
     ("asyncio.tasks", "_scheduled_tasks"),
     ("anyio._backends._asyncio", "_task_states"),
 )
 """Weak collections in which every task is found, and that wake none."""
-
-_ONLY_WARN = ("asyncio", "anyio")
-"""Packages whose `__del__` sets nothing; those of others may."""
 
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -63,18 +55,13 @@ def prospects(tasks: Sequence[asyncio.Task[Any]], budget: float = BUDGET) -> dic
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return told  # references are not counted there, or not exactly
     heap = _Heap(time.perf_counter() + budget)
-    roots = {id(task): heap.root(task) for task in tasks if not _runs_elsewhere(task)}
+    roots = {id(task): heap.root(task) for task in tasks if not runs_elsewhere(task)}
     told.update((key, "may wake") for key, found in roots.items() if not found)
     heap.own(tasks)
     asleep = heap.asleep({key: found for key, found in roots.items() if found})
     if asleep is not None:
         told.update((key, "never wakes" if key in asleep else "may wake") for key in roots)
     return told
-
-
-def _runs_elsewhere(task: asyncio.Task[Any]) -> bool:
-    loop = task.get_loop()
-    return loop.is_running() and loop is not asyncio._get_running_loop()  # noqa: SLF001 - documented for event loop writers; never raises
 
 
 class _Heap:
@@ -86,6 +73,7 @@ class _Heap:
         self._holders: dict[int, set[int]] = {}
         self._accounted: Counter[int] = Counter()
         self._ours: set[int] = set()
+        self._in_hand: set[int] = set()
         self._searched: set[int] = set()
         self._none = _references({0: object()}, 0)
 
@@ -109,17 +97,22 @@ class _Heap:
         frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - whoever asks
         while frame is not None:
             code = frame.f_code
-            if _is_named_ours(frame.f_globals.get("__name__")) and not code.co_flags & _GENERATORS:
+            if is_named_ours(frame.f_globals.get("__name__")) and not code.co_flags & _GENERATORS:
                 self._own_locals(frame.f_locals, [name for name in code.co_varnames if name not in code.co_cellvars])
             frame = frame.f_back
 
     def _own_locals(self, local: Any, names: list[str]) -> None:
         if isinstance(local, dict):
             self._own(cast("object", local))  # a copy that the frame keeps, up to 3.12
-        for value in [local[name] for name in names if name in local]:
-            self._accounted[id(value)] += 1
-            if isinstance(value, list) and all(isinstance(it, asyncio.Task) for it in cast("list[object]", value)):
-                self._own(cast("object", value))
+        values: list[Any] = [local[name] for name in names if name in local]
+        for value in values:
+            kind = cast("Any", type(value))
+            if issubclass(kind, asyncio.Task) and id(value) not in self._in_hand:
+                # Once, however many frames pass it on: on 3.14 an argument may be lent, and not counted.
+                self._in_hand.add(id(value))
+                self._accounted[id(value)] += 1
+            elif kind is list and all(isinstance(it, asyncio.Task) for it in value):
+                self._own(value)
 
     def _own(self, thing: object) -> None:
         if thing is not None:
@@ -151,11 +144,11 @@ class _Heap:
         if key in self._objects:
             return False
         self._objects[key] = thing
-        if _is_ours(thing):
+        if is_ours(thing):
             self._ours.add(key)
         held = [id(it) for it in gc.get_referents(thing)]
         if isinstance(thing, asyncio.Future):
-            callbacks = cast("list[tuple[object, object]]", getattr(thing, "_callbacks", None) or [])
+            callbacks: list[tuple[object, object]] = getattr(cast("object", thing), "_callbacks", None) or []
             # The traversal of a task leaves out its first callback, up to 3.11.
             held += [id(callback) for callback, _ in callbacks[:1] if id(callback) not in held]
         self._accounted.update(held)
@@ -169,7 +162,7 @@ class _Heap:
         while level and len(self._objects) < _MOST_BELOW and not self._is_late():
             below: list[object] = []
             for thing in level:
-                if not _is_alive(thing):
+                if not is_alive(thing):
                     below += [it for it in _below(thing) if gc.is_tracked(it) and self._add(it)]
             level = below
 
@@ -184,7 +177,7 @@ class _Heap:
             reached.add(key)
             if not len(reached) % 1_000 and self._is_late():
                 return None
-            if _is_alive(self._objects[key]):
+            if is_alive(self._objects[key]):
                 continue
             for weak in weakref.getweakrefs(self._objects[key]):
                 self._add(weak)
@@ -196,17 +189,17 @@ class _Heap:
         return [
             holder
             for holder in self._holders.get(key, ())
-            if holder not in self._ours and not _is_forgotten(self._objects[holder], self._objects[key])
+            if holder not in self._ours and not is_forgotten(self._objects[holder], self._objects[key])
         ]
 
     def _woken(self, reached: set[int]) -> set[int]:
         """The part of `reached` that something alive leads to."""
         held: dict[int, list[int]] = {}
         for key in reached:
-            if not _is_alive(self._objects[key]):
+            if not is_alive(self._objects[key]):
                 for holder in self._led_from(key):
                     held.setdefault(holder, []).append(key)
-        todo = [key for key in reached if _is_alive(self._objects[key]) or (key in self._searched and self._lacks(key))]
+        todo = [key for key in reached if is_alive(self._objects[key]) or (key in self._searched and self._lacks(key))]
         woken: set[int] = set()
         while todo:
             key = todo.pop()
@@ -228,12 +221,10 @@ class _Heap:
         alone = _references({0: object()}, 0)
         while found:
             counted = {0: found.pop()}
+            kind = cast("Any", type(counted[0]))
             # The tuple of arguments is among them on 3.13, and nobody else's.
-            if id(counted[0]) not in mine and not (
-                isinstance(counted[0], tuple)
-                and _references(counted, 0) <= alone
-                and id(counted[0]) not in self._objects
-            ):
+            passed = kind is tuple and _references(counted, 0) <= alone and id(counted[0]) not in self._objects
+            if id(counted[0]) not in mine and not passed:
                 self._add(counted[0])
 
 
@@ -247,63 +238,3 @@ def _below(thing: object) -> list[object]:
     if isinstance(thing, types.FunctionType):
         return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
     return gc.get_referents(thing)
-
-
-def _is_alive(thing: Any) -> bool:
-    """Whether a thing may act by itself, or is where anybody may come by."""
-    kind = type(thing)  # `isinstance` would ask the user's `__class__`
-    if issubclass(kind, _ALIVE) or str(kind.__module__).startswith("uvloop"):
-        return True
-    if issubclass(kind, asyncio.Handle):
-        return not thing.cancelled()
-    if issubclass(kind, asyncio.Task):
-        return not thing.done() and (getattr(thing, "_fut_waiter", None) is None or _runs_elsewhere(thing))
-    if kind is dict:
-        return "__name__" in thing and "__spec__" in thing  # a module's names
-    if kind in _SUSPENDED:
-        return bool(getattr(thing, "cr_running", False) or getattr(thing, "gi_running", False))
-    finalizer = getattr(kind, "__del__", None)
-    return isinstance(finalizer, types.FunctionType) and not kind.__module__.startswith(_ONLY_WARN)
-
-
-def _is_ours(thing: Any) -> bool:
-    """Whether it is this plugin's, which looks on and wakes nobody."""
-    kind = type(thing)
-    if kind is types.ModuleType:
-        return _is_named_ours(thing.__name__)
-    if kind is types.FunctionType:
-        return _is_named_ours(thing.__globals__.get("__name__"))  # a wrapper bears the name of what it wraps
-    if kind is dict:
-        return "__spec__" in thing and _is_named_ours(thing.get("__name__"))
-    if kind in _SUSPENDED:
-        frame: types.FrameType | None = getattr(thing, "gi_frame", None) or getattr(thing, "cr_frame", None)
-        return frame is not None and _is_named_ours(frame.f_globals.get("__name__"))
-    return _is_named_ours(kind.__module__)
-
-
-_SUSPENDED = (types.CoroutineType, types.GeneratorType)
-
-
-def _is_named_ours(name: object) -> bool:
-    return isinstance(name, str) and (name == _OURS or name.startswith(f"{_OURS}."))
-
-
-def _is_forgotten(holder: Any, held: object) -> bool:
-    """Whether pytest keeps it only until the test's fixtures are gone, and hands it to nobody any more."""
-    kind = type(holder)
-    if kind is dict:  # the attributes of one, where the interpreter keeps them apart
-        names: dict[str, Any] = holder if "cached_result" in holder or "funcargs" in holder else {}
-    elif any(str(base.__module__).startswith("_pytest.") for base in kind.__mro__):
-        names = {name: _attribute(holder, name) for name in ("funcargs", "cached_result", "_scope", "_fixtureinfo")}
-    else:
-        return False
-    if names.get("funcargs") is held:
-        return names.get("_fixtureinfo") is not None
-    return names.get("cached_result") is held and getattr(names.get("_scope"), "value", "") == "function"
-
-
-def _attribute(holder: object, name: str) -> object:
-    try:
-        return object.__getattribute__(holder, name)
-    except AttributeError:
-        return None
