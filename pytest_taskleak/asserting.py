@@ -20,9 +20,10 @@ from pytest_taskleak.watch import Watcher
 from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType, TracebackType
 
+    from pytest_taskleak.model import Prospect
     from pytest_taskleak.verdicts import Verdict
     from pytest_taskleak.watch import Unawaited
 
@@ -45,16 +46,17 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
 
     Raises:
         TaskLeakError: With the line that made the task as the end of its traceback, and `leaks` in words.
-        ValueError: For a grace, or a limit, that is no time.
+        ValueError: For a grace, a limit or a time for the search that is no time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own, and none need be given
         self,
         *,
         grace: float = 0.1,
         strict: bool = False,
         cancel: bool = False,
         blocked: float = 0.0,
+        search: float = 0.5,
         expect: Sequence[str] = (),
     ) -> None:
         """Make a block's judge.
@@ -65,14 +67,18 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             cancel: Cancel what is reported, and let it end.
             blocked: Seconds that one step of a task of the block may keep the loop from turning; 0 for no limit. A
                 thread looks on meanwhile.
+            search: Seconds of processor time that the search for who could wake leaked tasks may take; 0 for no search.
             expect: Names of tasks, coroutines or callbacks that may be left, or may block; `*` and `?` match.
         """
         if not 0 <= grace < float("inf"):
             raise ValueError(f"grace={grace!r} is not valid; give seconds, 0 or more")
         if not 0 <= blocked < float("inf"):
             raise ValueError(f"blocked={blocked!r} is not valid; give seconds, 0 for off")
+        if not 0 <= search < float("inf"):
+            raise ValueError(f"search={search!r} is not valid; give seconds, 0 for no search")
         self._grace = grace
         self._blocked = blocked
+        self._search = search
         self._stalls: Stalls | None = None
         self._strict = strict
         self._cancel = cancel
@@ -122,6 +128,13 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             return
         raise report.grafted(leaks, f"{report.headline(leaks)}\n{text}")
 
+    def _prospects(self, tasks: list[asyncio.Task[Any]]) -> Mapping[int, Prospect]:
+        try:
+            return explain.prospects(tasks, self._search) if tasks and self._search else {}
+        except Exception as error:  # noqa: BLE001 - what cannot be proven is not said, and the rest is
+            self._watcher.listener.failed(error)
+            return {}
+
     async def _judge(self) -> list[Leak]:
         loop = asyncio.get_running_loop()
         tasks = [task for task in judge.pending_tasks(loop) if self._is_mine(task)]
@@ -137,6 +150,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         listener = self._watcher.listener
         heard = listener.take(self._block) if isinstance(listener, _Listener) else []
         leaks = [leak for leak in heard if not self._is_expected(leak.task, leak.coroutine)]
+        told = self._prospects([task for task in suspects if not task.done()])
         for task in suspects:
             ended = task.done()
             if ended and not (self._strict and task in asked and task.cancelled()):
@@ -144,7 +158,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             origin = self._watcher.origin(task)
             if origin is not None:
                 origin.settled = True
-            words = explain.portrait(task, self._places)[0]
+            words = explain.portrait(task, self._places, told.get(id(task), "may wake"))[0]
             found = explain.Found(asked_to_end=task in asked, ended_in_grace=ended, grace=self._grace)
             leaks.append(explain.describe(task, origin, self._block, words, found, self._places))
         if self._cancel:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from pytest_taskleak.model import Leak, Origin, Owner
+    from pytest_taskleak.model import Leak, Origin, Owner, Prospect
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Unawaited
 
@@ -52,6 +52,7 @@ class Detector:
         workplaces: Judges threads, executors and loops.
         lost: Judges errors that nobody heard, and coroutines that nobody awaited.
         test: The test that is running, None between tests.
+        search: Seconds that the search for who could wake what is pending may take, 0 for no search.
         announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
 
@@ -78,6 +79,7 @@ class Detector:
         self._defects: list[str] = []
         self._failed = False
         self.announce = announce
+        self.search = 0.0
         self.test: Owner | None = None
         self._places = places
         self._suspects: list[Suspect] = []
@@ -336,19 +338,19 @@ class Detector:
             if suspect.origin is not None:
                 suspect.origin.settled = True
             try:
-                never_wakes = prospects.get(id(suspect.task)) == "never wakes"
-                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places, never_wakes=never_wakes)
+                prospect = prospects.get(id(suspect.task), "may wake")
+                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places, prospect)
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
             else:
                 left.append(suspect)
         return left
 
-    def _prospects(self, suspects: list[Suspect]) -> Mapping[int, str]:
+    def _prospects(self, suspects: list[Suspect]) -> Mapping[int, Prospect]:
         """Whether anything could wake the suspects, all of them together: one may hold what wakes the next."""
         try:
             pending = [suspect.task for suspect in suspects if not suspect.task.done()]
-            return explain.prospects(pending) if pending else {}
+            return explain.prospects(pending, self.search) if pending and self.search else {}
         except Exception as error:  # noqa: BLE001 - what cannot be proven is not said, and the rest is
             self.failed(error)
             return {}

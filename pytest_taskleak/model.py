@@ -123,6 +123,10 @@ class Owner:
         return f"<Owner {self.kind} {self.name!r} of {self.nodeid!r}>"
 
 
+Prospect = Literal["never wakes", "may wake", "not examined"]
+"""Whether anything that is alive could wake a pending task; "never wakes" is said only where it is proven."""
+
+
 class Blame(TypedDict):
     """Whose a leak is, as the fields of `Leak` tell it."""
 

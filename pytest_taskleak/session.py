@@ -70,6 +70,7 @@ class Run:
             kinds=options.kinds,
             announce=self._announce,
         )
+        self._detector.search = options.search
         self._detector.leftovers.shown = fixtures.shown
         self._detector.lost.judged = self._is_judged
         self._finalizers = Finalizers(config)

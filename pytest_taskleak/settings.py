@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import fnmatch
 import functools
-import math
-import os
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_taskleak import values
 from pytest_taskleak.model import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-Mode = Literal["fail", "warn", "off"]
-MODES = get_args(Mode)
 GRACE = 0.1
 """Seconds that suspects are given to end, by default."""
-LEAST_REPEAT = 3
-"""Repetitions of which it can be told whether objects grow with them."""
-_REPEAT = f"give a whole number, {LEAST_REPEAT} or more, or 0 for not at all"
+SEARCH = 0.5
+"""Seconds that the search for who could wake leaked tasks may take, by default."""
 
 DEFAULT_KINDS = tuple(KINDS)
 """What is looked for where nothing else is said."""
@@ -54,7 +48,7 @@ class Settings:
         repeat: How often the test is repeated while objects are counted, 0 for not at all.
     """
 
-    mode: Mode = "fail"
+    mode: values.Mode = "fail"
     grace: float = GRACE
     strict: bool = False
     cancel: bool = False
@@ -87,13 +81,13 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("taskleak", "leaked asyncio tasks")
     group.addoption(
         "--taskleak",
-        choices=MODES,
+        choices=values.MODES,
         default=None,
         help="what a leaked task does: fail its test (default), warn, or off; comes before markers and ini",
     )
     group.addoption(
         "--taskleak-grace",
-        type=_seconds,
+        type=functools.partial(values.seconds_of_line, name="grace"),
         default=None,
         metavar="SECONDS",
         help=f"how long suspects may take to end (default {GRACE:g}); a clean test never waits",
@@ -118,7 +112,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--taskleak-repeat",
-        type=_times,
+        type=values.times,
         default=None,
         metavar="N",
         help="run each test N times, after warm-ups and reported once, and fail it where objects grow with each run",
@@ -131,14 +125,14 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--taskleak-growth-plot",
-        type=_plot,
+        type=values.plot,
         default=None,
         metavar="FILE.svg",
         help="draw these counts, too",
     )
     group.addoption(
         "--taskleak-growth-limit",
-        type=_limit,
+        type=values.limit,
         default=None,
         metavar="N",
         help="fail the run where objects grow by more than N per test",
@@ -151,10 +145,17 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--taskleak-blocked",
-        type=_threshold,
+        type=functools.partial(values.seconds_of_line, name="blocked"),
         default=None,
         metavar="SECONDS",
         help="fail tests in which one callback blocks the event loop for longer (default 0: do not look)",
+    )
+    group.addoption(
+        "--taskleak-search",
+        type=functools.partial(values.seconds_of_line, name="search"),
+        default=None,
+        metavar="SECONDS",
+        help=f"how long the search for who could wake leaked tasks may take (default {SEARCH:g}; 0: no search)",
     )
     parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
     parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
@@ -165,6 +166,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini("taskleak_repeat", "how often each test is repeated while objects are counted", type="int", default=0)
     parser.addini("taskleak_blocked", "seconds that a callback may block the loop", type="float", default=0.0)
+    parser.addini("taskleak_search", "seconds to search for who could wake leaked tasks", type="float", default=SEARCH)
 
 
 class Options:
@@ -175,6 +177,7 @@ class Options:
         judges: Whether any of the tests that were checked is judged.
         kinds: What is looked for, by the names of `model.KINDS`.
         repeats: Whether any of them is repeated.
+        search: Seconds that the search for who could wake leaked tasks may take; 0 for no search.
         growing: How the growth of the whole run is looked at, None where it is not.
     """
 
@@ -193,17 +196,19 @@ class Options:
             "blocked": config.getoption("--taskleak-blocked"),
         }
         ini = {
-            "mode": _ini(config, "taskleak", "valid are fail, warn, off", _mode),
-            "grace": _ini(config, "taskleak_grace", "give seconds, 0 or more", _grace),
+            "mode": _ini(config, "taskleak", "valid are fail, warn, off", values.mode),
+            "grace": _ini_seconds(config, "grace"),
             "strict": _ini(config, "taskleak_strict", "give true or false", lambda _where, value: bool(value)),
             "cancel": _ini(config, "taskleak_cancel", "give true or false", lambda _where, value: bool(value)),
-            "repeat": _ini(config, "taskleak_repeat", _REPEAT, _repeat),
-            "blocked": _ini(config, "taskleak_blocked", "give seconds, 0 for off", _blocked),
+            "repeat": _ini(config, "taskleak_repeat", values.REPEAT, values.repeat),
+            "blocked": _ini_seconds(config, "blocked"),
         }
         plot, limit = config.getoption("--taskleak-growth-plot"), config.getoption("--taskleak-growth-limit")
         thawed = bool(config.getoption("--taskleak-growth-no-freeze"))
         asked = config.getoption("--taskleak-growth") or plot is not None or limit is not None or thawed
         self.growing = Growing(plot, limit, freezes=not thawed) if asked else None
+        search = config.getoption("--taskleak-search")
+        self.search: float = search if search is not None else _ini_seconds(config, "search")
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False
@@ -233,10 +238,10 @@ class Options:
         if not markers:
             return self.run
         read = [_marker(mark, item.nodeid) for mark in markers]
-        expect = tuple(pattern for values in read for pattern in values.pop("expect", ()))
+        expect = tuple(pattern for said in read for pattern in said.pop("expect", ()))
         merged: dict[str, Any] = {}
-        for values in reversed(read):  # the closest marker comes first and wins
-            merged |= values
+        for said in reversed(read):  # the closest marker comes first and wins
+            merged |= said
         return dataclasses.replace(self._ini, **(merged | _given(self._line)), expect=expect)
 
     def check(self, items: Iterable[pytest.Item]) -> None:
@@ -253,23 +258,13 @@ class Options:
 def _kinds_asked(config: pytest.Config) -> frozenset[str]:
     line = config.getoption("--taskleak-kinds")
     if line is not None:
-        return _kinds("--taskleak-kinds", str(line).split(","))
+        return values.kinds("--taskleak-kinds", str(line).split(","))
     asked = _ini(config, "taskleak_kinds", f"give a list of {', '.join(KINDS)}, or all", lambda _where, value: value)
-    return _kinds("ini value `taskleak_kinds`", asked) if asked else frozenset(DEFAULT_KINDS)
+    return values.kinds("ini value `taskleak_kinds`", asked) if asked else frozenset(DEFAULT_KINDS)
 
 
-def _kinds(where: str, names: Iterable[object]) -> frozenset[str]:
-    asked = {str(name).strip() for name in names}
-    if asked == {"all"}:
-        return frozenset(KINDS)
-    unknown = sorted(asked - KINDS.keys())
-    if unknown or not asked:
-        raise pytest.UsageError(f"{where}: {', '.join(unknown)!r} is not a kind; valid are {', '.join(KINDS)}, or all")
-    return frozenset(asked)
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _given(said: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
@@ -281,13 +276,13 @@ def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
     if "expect" in given and reason is None:
         raise pytest.UsageError(f"{where}: expect={given['expect']!r} needs a reason=... that says why it may stay")
     readers: dict[str, Callable[[str, Any], object]] = {
-        "mode": _mode,
-        "grace": _grace,
-        "strict": functools.partial(_flag, name="strict"),
-        "cancel": functools.partial(_flag, name="cancel"),
-        "blocked": _blocked,
-        "expect": _expect,
-        "repeat": _repeat,
+        "mode": values.mode,
+        "grace": functools.partial(values.seconds, name="grace"),
+        "strict": functools.partial(values.flag, name="strict"),
+        "cancel": functools.partial(values.flag, name="cancel"),
+        "blocked": functools.partial(values.seconds, name="blocked"),
+        "expect": values.expect,
+        "repeat": values.repeat,
     }
     return {name: readers[name](where, value) for name, value in given.items()}
 
@@ -308,95 +303,6 @@ def _arguments(mark: pytest.Mark, where: str) -> dict[str, Any]:
     return _given(given)
 
 
-def _flag(where: str, value: object, *, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise pytest.UsageError(f"{where}: {name}={value!r} is not valid; give True or False")
-    return value
-
-
-def _expect(where: str, value: object) -> tuple[str, ...]:
-    names: Any = (value,) if isinstance(value, str) else value
-    if not isinstance(names, (list, tuple)):
-        raise pytest.UsageError(f"{where}: expect={value!r} is not valid; give a task's name or a list of names")
-    for name in cast("list[object]", names):
-        if not (isinstance(name, str) and name.strip()):
-            raise pytest.UsageError(f"{where}: expect={value!r} holds {name!r}; names are non-empty strings")
-    return tuple(cast("list[str]", names))
-
-
-def _mode(where: str, value: object) -> Mode:
-    if value not in MODES:
-        raise pytest.UsageError(f"{where}: {value!r} is not valid; valid are {', '.join(MODES)}")
-    return cast("Mode", value)
-
-
-def _grace(where: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 <= value < math.inf):
-        raise pytest.UsageError(f"{where}: grace {value!r} is not valid; give seconds, 0 or more")
-    return float(value)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return _grace("--taskleak-grace", float(text))
-    except ValueError:
-        raise pytest.UsageError(f"--taskleak-grace: {text!r} is not a number; give seconds, 0 or more") from None
-
-
-def _repeat(where: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or (value != 0 and value < LEAST_REPEAT):
-        raise pytest.UsageError(f"{where}: repeat={value!r} is not valid; {_REPEAT}")
-    return value
-
-
-def _times(text: str) -> int:
-    try:
-        return _repeat("--taskleak-repeat", int(text))
-    except ValueError:
-        raise pytest.UsageError(f"--taskleak-repeat: {text!r} is not a whole number; {_REPEAT}") from None
-
-
-def _limit(text: str) -> float:
-    valid = "give objects per test, 0 or more"
-    try:
-        limit = float(text)
-    except ValueError:
-        raise pytest.UsageError(f"--taskleak-growth-limit: {text!r} is not a number; {valid}") from None
-    if not (0 <= limit < math.inf):
-        raise pytest.UsageError(f"--taskleak-growth-limit: {text!r} is not valid; {valid}")
-    return limit
-
-
-def _plot(text: str) -> Path:
-    where = f"--taskleak-growth-plot: {text!r}"
-    path = Path(text).absolute()
-    if path.suffix != ".svg":
-        raise pytest.UsageError(f"{where} is not valid; give a name that ends in .svg")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise pytest.UsageError(
-            f"{where} cannot be written ({error.strerror}); give a file in a folder that exists and is open to you"
-        ) from None
-    return path
-
-
-def _blocked(where: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 <= value < math.inf):
-        raise pytest.UsageError(f"{where}: blocked {value!r} is not valid; give seconds, 0 for off")
-    return float(value)
-
-
-def _threshold(text: str) -> float:
-    try:
-        return _blocked("--taskleak-blocked", float(text))
-    except ValueError:
-        raise pytest.UsageError(f"--taskleak-blocked: {text!r} is not a number; give seconds, 0 for off") from None
-
-
 def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any], object]) -> Any:
     where = f"ini value `{name}`"
     try:
@@ -404,3 +310,7 @@ def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any]
     except (TypeError, ValueError, pytest.UsageError) as error:  # which one depends on pytest's version
         raise pytest.UsageError(f"{where}: {error}; {valid}") from None
     return read(where, value)
+
+
+def _ini_seconds(config: pytest.Config, name: str) -> Any:
+    return _ini(config, f"taskleak_{name}", values.SECONDS[name], functools.partial(values.seconds, name=name))

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pytest_taskleak import TaskLeakError, assert_no_leaks
+from pytest_taskleak import TaskLeakError, assert_no_leaks, explain
+from pytest_taskleak.detector import Detector
 
 
 async def forever():
@@ -27,7 +28,7 @@ async def test_a_block_that_leaves_a_task_raises_and_names_the_line():
         async with assert_no_leaks(grace=0, cancel=True):
             asyncio.create_task(forever(), name="poller")
     (leak,) = caught.value.leaks
-    assert (leak.task, leak.coroutine, leak.verdict) == ("poller", "forever", "waits on `Event.wait`")
+    assert (leak.task, leak.coroutine, leak.verdict) == ("poller", "forever", "never wakes, waits on `Event.wait`")
     assert caught.value.__traceback__.tb_next is not None
     last = caught.traceback[-1]
     assert "create_task(forever(), name=" in str(last.statement)
@@ -156,7 +157,7 @@ def test_a_task_destroyed_in_a_block_of_a_watched_test_fails_that_test(judged):
 
 def test_what_a_block_raised_is_not_reported_by_the_plugin_again(judged):
     words, text = judged("""
-        from pytest_taskleak import TaskLeakError, assert_no_leaks
+        from pytest_taskleak import TaskLeakError, assert_no_leaks, explain
 
         async def test_catches():
             with pytest.raises(TaskLeakError):
@@ -321,7 +322,7 @@ def test_blocks_find_everything_without_pytest(tmp_path):
     program = tmp_path / "program.py"
     source = """
         import asyncio
-        from pytest_taskleak import TaskLeakError, assert_no_leaks
+        from pytest_taskleak import TaskLeakError, assert_no_leaks, explain
 
         KEPT = []
 
@@ -388,3 +389,128 @@ async def test_a_loop_that_the_block_leaves_open_is_found():
     loop.close()
     async with assert_no_leaks():
         asyncio.new_event_loop().close()
+
+
+@pytest.mark.parametrize("search", [-1, float("nan"), float("inf")])
+def test_a_time_for_the_search_that_is_none_is_an_error(search):
+    with pytest.raises(ValueError, match=r"search=.* is not valid; give seconds, 0 for no search"):
+        assert_no_leaks(search=search)
+
+
+async def left_by(start, **options):
+    """What is said of the one task that `start` leaves, whose own frame keeps nothing of it."""
+    with pytest.raises(TaskLeakError) as caught:
+        async with assert_no_leaks(grace=0, cancel=True, **options):
+            start()
+            await asyncio.sleep(0)
+    (leak,) = caught.value.leaks
+    return leak.verdict
+
+
+def of_a_queue_of_its_own():
+    asyncio.create_task(asyncio.Queue().get())
+
+
+def of_an_event_of_its_own():
+    asyncio.create_task(forever())
+
+
+@pytest.mark.parametrize("start", [of_a_queue_of_its_own, of_an_event_of_its_own])
+async def test_a_task_that_nothing_alive_can_wake_never_wakes(start):
+    assert (await left_by(start)).startswith("never wakes, waits on")
+    assert (await left_by(start, search=0)).startswith("waits on")
+
+
+async def keeps_the_event():
+    event = asyncio.Event()
+    with pytest.raises(TaskLeakError) as caught:
+        async with assert_no_leaks(grace=0, cancel=True):
+            asyncio.create_task(event.wait())
+            await asyncio.sleep(0)
+    return caught.value.leaks[0].verdict
+
+
+async def keeps_the_task():
+    with pytest.raises(TaskLeakError) as caught:
+        async with assert_no_leaks(grace=0, cancel=True):
+            task = asyncio.create_task(forever())
+            await asyncio.sleep(0)
+    task.cancel()
+    return caught.value.leaks[0].verdict
+
+
+async def keeps_it_in_a_cell():
+    event = asyncio.Event()
+    return await left_by(lambda: asyncio.create_task(event.wait()) and None)
+
+
+async def keeps_it_in_its_caller():
+    event = asyncio.Event()
+
+    async def called(event):
+        return await left_by(lambda: asyncio.create_task(event.wait()) and None)
+
+    return await asyncio.wait_for(called(event), 10)
+
+
+async def keeps_it_in_an_instance():
+    class Bot:
+        def __init__(self):
+            self.event = asyncio.Event()
+
+        async def run(self):
+            return await left_by(lambda: asyncio.create_task(self.event.wait()) and None)
+
+    return await Bot().run()
+
+
+async def keeps_it_in_a_generator():
+    async def events():
+        for event in [asyncio.Event()]:
+            yield event
+
+    async for event in events():
+        verdict = await left_by(lambda event=event: asyncio.create_task(event.wait()) and None)
+    return verdict
+
+
+async def keeps_it_in_a_task_that_sleeps():
+    event = asyncio.Event()
+
+    async def later(event):
+        await asyncio.sleep(1000)
+        event.set()
+
+    other = asyncio.create_task(later(event))
+    await asyncio.sleep(0)
+    waits, event = [event.wait()], None
+    verdict = await left_by(lambda: asyncio.create_task(waits.pop()) and None)
+    other.cancel()
+    return verdict
+
+
+@pytest.mark.parametrize(
+    "holds",
+    [
+        keeps_the_event,
+        keeps_the_task,
+        keeps_it_in_a_cell,
+        keeps_it_in_its_caller,
+        keeps_it_in_an_instance,
+        keeps_it_in_a_generator,
+        keeps_it_in_a_task_that_sleeps,
+    ],
+)
+async def test_a_task_that_who_is_alive_could_wake_is_not_said_to_sleep_for_ever(holds):
+    assert (await holds()) == "waits on `Event.wait`"
+
+
+async def test_a_defect_in_the_search_leaves_the_verdict_alone(monkeypatch):
+    def breaks(*_given):
+        raise RuntimeError("its own defect")
+
+    heard = []
+    monkeypatch.setattr(explain, "prospects", breaks)
+    monkeypatch.setattr(Detector, "failed", lambda _self, error: heard.append(str(error)))
+    assert await left_by(of_an_event_of_its_own) == "waits on `Event.wait`"
+    assert heard == ["its own defect"]

@@ -34,6 +34,7 @@ RANKS = {
     "finalizers": 2,
     "fixtures": 2,
     "settings": 2,
+    "values": 1,
     "explain": 2,
     "judge": 2,
     "watch": 2,
@@ -46,7 +47,10 @@ RANKS = {
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
-IMPORT_PYTEST = {"plugin", "settings", "session", "ledger", "outcome", "finalizers", "fixtures", "attempt", "growth"}
+IMPORT_PYTEST = {
+    *("plugin", "settings", "values", "session", "ledger"),
+    *("outcome", "finalizers", "fixtures", "attempt", "growth"),
+}
 
 
 def sources(package):

@@ -36,8 +36,9 @@ def is_alive(thing: Any) -> bool:
         return "__name__" in thing and "__spec__" in thing  # a module's names
     if kind in _SUSPENDED:
         return bool(getattr(thing, "cr_running", False) or getattr(thing, "gi_running", False))
-    finalizer = getattr(kind, "__del__", None)
-    return isinstance(finalizer, types.FunctionType) and not kind.__module__.startswith(_ONLY_WARN)
+    mro: tuple[type, ...] = kind.__mro__
+    written = any(type(vars(base).get("__del__")) is types.FunctionType for base in mro)
+    return written and not str(kind.__module__).startswith(_ONLY_WARN)
 
 
 def is_ours(thing: Any) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_taskleak.model import Prospect
+
     Locals = Mapping[str, Any]
     Describe = Callable[[Locals, asyncio.AbstractEventLoop, "Wait"], "Wait"]
 
@@ -161,8 +163,13 @@ _NOBODY = {
 """What nothing that is alive can do, by verdict."""
 
 
-def never(wait: Wait) -> Wait:
-    """The same wait where it is proven that nothing that is alive can end it."""
+def foretold(wait: Wait, prospect: Prospect) -> Wait:
+    """The same wait, with what was found out about who could end it."""
+    if prospect == "not examined":
+        unsure = "whether anything alive can end that was not examined, for want of time"
+        return wait._replace(detail=f"{wait.detail}; {unsure}" if wait.detail else unsure)
+    if prospect == "may wake":
+        return wait
     proof = f"nothing that is alive can {_NOBODY.get(wait.verdict, 'end it')}"
     return wait._replace(
         verdict=f"never wakes, {wait.verdict}", detail=f"{wait.detail}, and {proof}" if wait.detail else proof

@@ -10,19 +10,16 @@ import time
 import types
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pytest_taskleak.explain.alive import is_alive, is_forgotten, is_named_ours, is_ours, runs_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    Prospect = Literal["never wakes", "may wake", "not examined"]
+    from pytest_taskleak.model import Prospect
 
-BUDGET = 0.5
-"""Seconds that one look may take."""
-
-_MOST_BELOW = 4_000
+_MOST_BELOW = 1_000
 """Objects looked at below the tasks; what is not among them is searched for in the heap."""
 _MOST_SEARCHED = 500
 """Objects whose holders are searched for in one pass over the heap."""
@@ -37,7 +34,7 @@ _REGISTERS = (
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
-def prospects(tasks: Sequence[asyncio.Task[Any]], budget: float = BUDGET) -> dict[int, Prospect]:
+def prospects(tasks: Sequence[asyncio.Task[Any]], budget: float) -> dict[int, Prospect]:
     """Say of each pending task, by its id, whether anything that is alive could wake it.
 
     Guarantees: "never wakes" is said only where every reference to the task, to the future that it waits for and to
@@ -51,16 +48,15 @@ def prospects(tasks: Sequence[asyncio.Task[Any]], budget: float = BUDGET) -> dic
         tasks: Theirs; the list itself does not count as somebody who holds them.
         budget: Seconds from which on those that are still open are "not examined".
     """
-    told: dict[int, Prospect] = {id(task): "not examined" for task in tasks}
+    told: dict[int, Prospect] = {id(task): "may wake" for task in tasks}
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return told  # references are not counted there, or not exactly
-    heap = _Heap(time.perf_counter() + budget)
-    roots = {id(task): heap.root(task) for task in tasks if not runs_elsewhere(task)}
-    told.update((key, "may wake") for key, found in roots.items() if not found)
+    heap = _Heap(time.thread_time() + budget)
+    roots = {id(task): root for task in tasks if not runs_elsewhere(task) and (root := heap.root(task))}
     heap.own(tasks)
-    asleep = heap.asleep({key: found for key, found in roots.items() if found})
-    if asleep is not None:
-        told.update((key, "never wakes" if key in asleep else "may wake") for key in roots)
+    asleep = heap.asleep(roots)
+    found: Prospect = "not examined" if asleep is None else "never wakes"
+    told.update(dict.fromkeys(roots if asleep is None else asleep, found))
     return told
 
 
@@ -137,7 +133,7 @@ class _Heap:
             self._search(lacking)
 
     def _is_late(self) -> bool:
-        return time.perf_counter() > self._deadline
+        return time.thread_time() > self._deadline
 
     def _add(self, thing: object) -> bool:
         key = id(thing)
@@ -147,9 +143,10 @@ class _Heap:
         if is_ours(thing):
             self._ours.add(key)
         # A module is alive, whatever it holds; `_asyncio`, asked on 3.12.0 to 3.12.2, tells of freed iterators.
-        held = [id(it) for it in gc.get_referents(thing)] if not isinstance(thing, types.ModuleType) else []
-        if isinstance(thing, asyncio.Future):
-            callbacks: list[tuple[object, object]] = getattr(cast("object", thing), "_callbacks", None) or []
+        kind = cast("Any", type(thing))  # `isinstance` would ask the user's `__class__`
+        held = [id(it) for it in gc.get_referents(thing)] if not issubclass(kind, types.ModuleType) else []
+        if issubclass(kind, asyncio.Future):
+            callbacks: list[tuple[object, object]] = getattr(thing, "_callbacks", None) or []
             # The traversal of a task leaves out its first callback, up to 3.11.
             held += [id(callback) for callback, _ in callbacks[:1] if id(callback) not in held]
         self._accounted.update(held)
@@ -236,6 +233,6 @@ def _references(objects: dict[int, object], key: int) -> int:
 
 def _below(thing: object) -> list[object]:
     """What a thing holds, without the globals of a function."""
-    if isinstance(thing, types.FunctionType):
+    if type(thing) is types.FunctionType:
         return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
     return gc.get_referents(thing)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.explain.awaiting import waiting
 from pytest_taskleak.explain.errors import raised
-from pytest_taskleak.explain.waits import HINTS, Wait, never
+from pytest_taskleak.explain.waits import HINTS, Wait, foretold
 from pytest_taskleak.model import Leak, blame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.model import Call, Kind, Origin, Owner, Place
+    from pytest_taskleak.model import Call, Kind, Origin, Owner, Place, Prospect
     from pytest_taskleak.places import Places
 
 GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
@@ -41,13 +41,13 @@ class Portrait:
     on: frozenset[int]
 
 
-def portrait(task: asyncio.Task[Any], places: Places, *, never_wakes: bool = False) -> tuple[Portrait, list[object]]:
+def portrait(task: asyncio.Task[Any], places: Places, prospect: Prospect = "may wake") -> tuple[Portrait, list[object]]:
     """Put a pending task into words.
 
     Args:
         task: The task.
         places: Gives the lines of code.
-        never_wakes: Whether it is proven that nothing that is alive can wake it.
+        prospect: Whether anything that is alive could wake it.
 
     Returns:
         The words, and the objects that it works on: in whose methods it stands, and what it waits on. They are the
@@ -56,7 +56,7 @@ def portrait(task: asyncio.Task[Any], places: Places, *, never_wakes: bool = Fal
     now = waiting(task)
     words = Portrait(
         coroutine=_coroutine(task),
-        wait=never(now.wait) if never_wakes else now.wait,
+        wait=foretold(now.wait, prospect),
         stands=_stands(now.frames, task, places),
         on=frozenset(id(future) for future in now.on),
     )

@@ -663,7 +663,7 @@ def test_what_takes_too_long_is_not_examined():
     assert examine(a_bare_future, budget=-1.0) == [(NEVER, "not examined")]
 
 
-def test_a_task_of_a_loop_that_runs_in_another_thread_is_never_examined():
+def test_a_task_of_a_loop_that_runs_in_another_thread_may_wake():
     loop, begun = asyncio.new_event_loop(), threading.Event()
 
     async def run():
@@ -677,7 +677,7 @@ def test_a_task_of_a_loop_that_runs_in_another_thread_is_never_examined():
     thread = threading.Thread(target=turn)
     thread.start()
     begun.wait(10)
-    assert list(prospects(list(asyncio.all_tasks(loop))).values()) == ["not examined"]
+    assert list(prospects(list(asyncio.all_tasks(loop)), 10.0).values()) == ["may wake"]
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     end(loop)

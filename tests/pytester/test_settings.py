@@ -529,6 +529,7 @@ def test_an_expected_task_of_a_wide_loop_is_not_reported_later(project):
 NUMBERS = "give seconds, 0 or more"
 TIMES = "give a whole number, 3 or more, or 0 for not at all"
 LIMIT = "give seconds, 0 for off"
+SEARCH = "give seconds, 0 for no search"
 
 
 @pytest.mark.parametrize(
@@ -544,6 +545,8 @@ LIMIT = "give seconds, 0 for off"
         ("--taskleak-blocked=soon", f"--taskleak-blocked: 'soon' is not a number; {LIMIT}"),
         ("--taskleak-blocked=-1", f"--taskleak-blocked: blocked -1.0 is not valid; {LIMIT}"),
         ("--taskleak-blocked=inf", f"--taskleak-blocked: blocked inf is not valid; {LIMIT}"),
+        ("--taskleak-search=long", f"--taskleak-search: 'long' is not a number; {SEARCH}"),
+        ("--taskleak-search=-1", f"--taskleak-search: search -1.0 is not valid; {SEARCH}"),
         ("--taskleak-graze=1", "unrecognized arguments: --taskleak-graze=1"),
         ("--taskleak-repeat=often", f"--taskleak-repeat: 'often' is not a whole number; {TIMES}"),
         ("--taskleak-repeat=2.5", f"--taskleak-repeat: '2.5' is not a whole number; {TIMES}"),
@@ -572,6 +575,8 @@ def test_a_wrong_option_is_a_usage_error(leaky, arg, message):
         ("taskleak_grace = nan", [f"ini value `taskleak_grace`: grace nan is not valid; {NUMBERS}"]),
         ("taskleak_blocked = soon", ["`taskleak_blocked`", "'soon'", LIMIT]),
         ("taskleak_blocked = -1", [f"ini value `taskleak_blocked`: blocked -1.0 is not valid; {LIMIT}"]),
+        ("taskleak_search = long", ["`taskleak_search`", "'long'", SEARCH]),
+        ("taskleak_search = -1", [f"ini value `taskleak_search`: search -1.0 is not valid; {SEARCH}"]),
         ("taskleak_strict = perhaps", ["`taskleak_strict`", "'perhaps'", "true or false"]),
         ("taskleak_repeat = often", ["`taskleak_repeat`", "'often'", TIMES]),
         ("taskleak_repeat = 1", [f"ini value `taskleak_repeat`: repeat=1 is not valid; {TIMES}"]),
