@@ -262,9 +262,33 @@ class Place(NamedTuple):
     first_line: int
 
 
+_LONGEST = 300
+"""Characters of one text that a report shows."""
+
+
+def plain(text: str) -> str:
+    """A text that a program chose, as one line that harms no terminal.
+
+    Line ends become spaces; what is not printable (control characters, directional marks, lone surrogates) is written
+    as Python would write it; beyond `_LONGEST` characters it says how many more there are.
+    """
+    if len(text) <= _LONGEST and text.isprintable():
+        return text
+    more = f"… ({len(text) - _LONGEST:,} more characters)" if len(text) > _LONGEST else ""
+    return "".join(map(_printable, text[:_LONGEST])) + more
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character in "\r\n\t" else character.encode("unicode_escape").decode("ascii")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leak:
     """One piece of work that outlived its owner, or blocked its loop, in words: it refers to nothing of the user's.
+
+    Guarantees: what the user's program named is `plain`, here and in all that is made of it.
 
     Attributes:
         kind: What was found.
@@ -305,6 +329,13 @@ class Leak:
     children: tuple[str, ...] = ()
     holders: str = ""
     called: str = ""
+
+    def __post_init__(self) -> None:
+        """Make plain what a program may have named as it likes."""
+        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        object.__setattr__(self, "children", tuple(map(plain, self.children)))
+        object.__setattr__(self, "ancestors", tuple((plain(text), place) for text, place in self.ancestors))
 
     @property
     def line_to_change(self) -> Place | None:

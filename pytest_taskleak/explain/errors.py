@@ -22,7 +22,10 @@ HINTS = {
 
 def raised(error: BaseException, places: Places) -> tuple[str, tuple[Place, ...]]:
     """An exception in words, and where it was raised, the outermost place first."""
-    lines = str(error).splitlines()
+    try:
+        lines = str(error).splitlines()
+    except Exception as its_own:  # noqa: BLE001 - an exception of the user's may raise anything when it is asked
+        lines = [f"its text cannot be told, `str()` raised {type(its_own).__qualname__}"]
     words = type(error).__qualname__ + (f": {lines[0]}" if lines else "")
     return words, places.places(calls_of(error))
 
