@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_taskleak import outcome
+from pytest_taskleak import files, outcome
 from pytest_taskleak import report as texts
 from pytest_taskleak.letter import Found, Letter, read
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from pytest_taskleak.outcome import Show
+    from pytest_taskleak.values import Report
 
 
 class Ledger:
     """Collects from the reports of this process, or of its workers."""
 
-    def __init__(self, config: pytest.Config, show: Show) -> None:
-        """Make an empty one."""
+    def __init__(self, config: pytest.Config, show: Show, reports: Sequence[Report]) -> None:
+        """Make an empty one, for a run that is to be reported in these files, too."""
+        self._reports = reports
+        self._written: list[str] = []
         self._config = config
         self._show: Show = show
         self._found: dict[tuple[str, str], Found] = {}
@@ -54,8 +62,25 @@ class Ledger:
         if any(found.mode == "fail" for found in self._found.values()) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def write_reports(self) -> None:
+        """Write the files that were asked for, also where nothing leaked; a failure is told, and changes no outcome."""
+        found = [(found.nodeid, found.mode, found.leaks) for found in self._found.values()]
+        for report in self._reports:
+            try:
+                text: str = getattr(texts, _FORMATS[report.format])(found, str(self._config.rootpath))
+                files.write(report.path, _after_others(report.path) + text)
+            except OSError as error:
+                self._written.append(f"taskleak report: {report.path} was not written: {error.strerror}")
+            except Exception as error:  # noqa: BLE001 - the others, and the outcome, do not depend on it
+                self._written.append(f"taskleak report: {report.path} was not written")
+                self._defects["".join(traceback.format_exception(error))] = 1
+            else:
+                self._written.append(f"taskleak report: {report.path}")
+
     def write(self, terminal: pytest.TerminalReporter) -> None:
         """Write the section at the end: nothing where there is nothing to say."""
+        for line in self._written:
+            terminal.write_sep("-", line)
         if self._found:
             terminal.section("taskleak", sep="=", yellow=True)
             for found in self._found.values():
@@ -72,6 +97,21 @@ class Ledger:
             terminal.line("No outcome was changed by it. Please report it, with this:")
             for defect, times in self._defects.items():
                 terminal.line(f"{defect.rstrip()}\n({times} ×)" if times > 1 else defect.rstrip())
+
+
+_FORMATS = {"json": "as_json", "md": "as_markdown"}
+"""What writes each of `values.FORMATS`, in `report`, where it is imported at its first use."""
+
+
+def _after_others(path: Path) -> str:
+    """What other tools have written to the summary of the CI job's step, which is everybody's."""
+    if str(path) != os.environ.get("GITHUB_STEP_SUMMARY"):
+        return ""
+    try:
+        before = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    return before if before.endswith("\n") or not before else f"{before}\n"
 
 
 def _key(found: Found) -> tuple[str, str]:

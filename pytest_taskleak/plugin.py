@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not options.nowhere:
         run = config.stash[_RUN] = Run(config, options)
         if not hasattr(config, "workerinput"):
-            config.stash[_LEDGER] = Ledger(config, run.show)
+            config.stash[_LEDGER] = Ledger(config, run.show, options.reports)
         config.pluginmanager.register(_Reports(config), "taskleak-reports")
     if options.growing is not None:
         config.pluginmanager.register(_Growth(config, options.growing), "taskleak-growth")
@@ -192,6 +192,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     if ledger := config.stash.get(_LEDGER, None):
         ledger.enter(letter)
         ledger.settle_exit(session)
+        ledger.write_reports()
     elif hasattr(config, "workeroutput"):
         config.workeroutput["taskleak"] = letter.to_json()
 

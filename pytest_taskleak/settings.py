@@ -157,6 +157,14 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help=f"how long the search for who could wake leaked tasks may take (default {SEARCH:g}; 0: no search)",
     )
+    group.addoption(
+        "--taskleak-report",
+        action="append",
+        type=values.report,
+        default=None,
+        metavar="FORMAT:FILE",
+        help=f"write what was found to a file, too ({', '.join(values.FORMATS)}); may be given more than once",
+    )
     parser.addini("taskleak", "fail (default), warn or off: what a leaked task does", default="fail")
     parser.addini("taskleak_grace", "seconds that suspects may take to end", type="float", default=GRACE)
     parser.addini("taskleak_strict", "report what cannot be decided too", type="bool", default=False)
@@ -178,6 +186,7 @@ class Options:
         kinds: What is looked for, by the names of `model.KINDS`.
         repeats: Whether any of them is repeated.
         search: Seconds that the search for who could wake leaked tasks may take; 0 for no search.
+        reports: The files that what was found is written to.
         growing: How the growth of the whole run is looked at, None where it is not.
     """
 
@@ -209,6 +218,7 @@ class Options:
         self.growing = Growing(plot, limit, freezes=not thawed) if asked else None
         search = config.getoption("--taskleak-search")
         self.search: float = search if search is not None else _ini_seconds(config, "search")
+        self.reports: tuple[values.Report, ...] = tuple(config.getoption("--taskleak-report") or ())
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False

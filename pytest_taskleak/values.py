@@ -11,7 +11,7 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 import pytest
 
@@ -103,13 +103,41 @@ def limit(text: str) -> float:
 def plot(text: str) -> Path:
     """Read the name of a file that can be written."""
     where = f"--taskleak-growth-plot: {text!r}"
-    path = Path(text).absolute()
-    if path.suffix != ".svg":
+    if Path(text).suffix != ".svg":
         raise pytest.UsageError(f"{where} is not valid; give a name that ends in .svg")
+    return _writable(where, text)
+
+
+class Report(NamedTuple):
+    """A report of the run that is asked for: one of `FORMATS`, and the file."""
+
+    format: str
+    path: Path
+
+
+FORMATS = ("json", "md")
+
+
+def report(text: str) -> Report:
+    """Read which report is asked for, and the name of a file that can be written."""
+    option = "--taskleak-report"
+    kind, colon, name = text.partition(":")
+    if kind not in FORMATS or not colon or not name:
+        raise pytest.UsageError(
+            f"{option}: {text!r} is not valid; give a format and a file as in json:leaks.json, with one of "
+            f"{', '.join(FORMATS)}"
+        )
+    return Report(kind, _writable(f"{option}: {text!r}", name))
+
+
+def _writable(where: str, name: str) -> Path:
+    path = Path(name).absolute()
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with tempfile.TemporaryFile(dir=path.parent):
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "Not a regular file")  # noqa: TRY301 - worded below, as those of the system
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
             pass
     except OSError as error:
         raise pytest.UsageError(

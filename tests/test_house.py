@@ -42,6 +42,7 @@ RANKS = {
     "attributes": 1,
     "callbacks": 1,
     "descriptors": 1,
+    "files": 1,
     "places": 1,
     "model": 0,
 }

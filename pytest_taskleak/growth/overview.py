@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_taskleak import files
 from pytest_taskleak.growth import plot
 from pytest_taskleak.report import growing
 
@@ -34,7 +35,7 @@ class Overview:
         path = self._growing.plot
         if path is not None:
             try:
-                plot.write(path, plot.draw(self._lines, "objects more than before the first test"))
+                files.write(path, plot.draw(self._lines, "objects more than before the first test"))
             except OSError as error:
                 self._unwritten = f"{path} was not written: {error.strerror}"
         if self._beyond() and session.exitstatus == pytest.ExitCode.OK:

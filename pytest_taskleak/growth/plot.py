@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -55,19 +52,3 @@ def draw(lines: Sequence[Series], title: str) -> str:
 
 def _text(x: float, y: float, text: str, size: int = 12, *, anchor: str = "start", colour: str = "black") -> str:  # noqa: PLR0913 - what SVG asks for
     return f'<text x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        OSError: Where it cannot be written; what was there before stays.
-    """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:  # whatever ends it, Ctrl-C too, leaves no half of a file behind, and is raised on
-        Path(temporary).unlink(missing_ok=True)
-        raise

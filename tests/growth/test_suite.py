@@ -128,17 +128,3 @@ def test_of_many_tests_some_are_drawn_and_the_last():
     points = next(root.iter(f"{SVG}polyline")).get("points").split()
     assert len(points) < 1100
     assert points[-1] == "740.0,60.0"
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "growth.svg"
-    plot.write(path, "before")
-
-    def breaks(self, target):
-        raise OSError("no space left")
-
-    monkeypatch.setattr("pathlib.Path.replace", breaks)
-    with pytest.raises(OSError, match="no space left"):
-        plot.write(path, "after")
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,26 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all; a link stays a link. What UTF-8 does not know is escaped.
+
+    Raises:
+        OSError: Where it cannot be written; what was there before stays.
+    """
+    path = path.resolve()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
+        temporary.replace(path)
+    except BaseException:  # whatever ends it, Ctrl-C too, leaves no half of a file behind, and is raised on
+        temporary.unlink(missing_ok=True)
+        raise
