@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    # pytest forgets what a run inside this process imported, except for the parts of a package that was there before:
+    # the next run would get half of it anew, whose classes are others.
+    import aiohttp.test_utils as _whole  # noqa: F401
 
 ONE = "1 cause, 1 leaked task in 1 test"
 QUIET = "outlived"

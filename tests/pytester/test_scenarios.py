@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -253,7 +254,8 @@ def test_a_sync_fixture_that_only_gives_its_object_does_not_excuse_the_test(judg
     """
     )
     assert words == {"test_uses_it": "FAILED", "test_does_not": "PASSED"}
-    assert "1 task outlived `test_uses_it`: task 'poll', Bot.poll, sleeps until +3600 s" in text
+    # A busy machine may take half a second until it asks.
+    assert re.search(r"1 task outlived `test_uses_it`: task 'poll', Bot\.poll, sleeps until \+3(600|599) s", text)
     assert ONE in text
 
 

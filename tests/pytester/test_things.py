@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 QUIET = "outlived"
@@ -289,7 +291,8 @@ async def test_cancels():
         **of_both_loops("test_at", "FAILED"),
         **of_both_loops("test_cancels", "PASSED"),
     }
-    assert "1 timer outlived `test_later[asyncio]`: timer for ring, fires in +3600 s" in text
+    # A busy machine may take half a second until it asks.
+    assert re.search(r"1 timer outlived `test_later\[asyncio\]`: timer for ring, fires in \+3(600|599) s", text)
     assert "asyncio.get_running_loop().call_later(3600, ring)" in text
 
 
@@ -384,7 +387,7 @@ def test_a_timer_left_by_asyncio_run_in_a_sync_test_is_a_leak(judged):
             asyncio.run(main())
     """)
     assert words == {"test_leaks": "FAILED"}
-    assert "timer for print, fires in +3600 s" in text
+    assert re.search(r"timer for print, fires in \+3(600|599) s", text)
 
 
 def test_a_timer_on_a_loop_that_is_closed_by_hand_ends_with_it(judged):
