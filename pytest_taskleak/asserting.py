@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak import explain, judge, report
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
-from pytest_taskleak.model import KINDS, Leak, Owner
+from pytest_taskleak.model import GRACE, KINDS, SEARCH, Leak, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.stalls import Stalls
+from pytest_taskleak.verdicts import prospects
 from pytest_taskleak.watch import Watcher
 from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import FrameType, TracebackType
 
-    from pytest_taskleak.model import Prospect
     from pytest_taskleak.verdicts import Verdict
     from pytest_taskleak.watch import Unawaited
 
@@ -52,11 +52,11 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
     def __init__(  # noqa: PLR0913 - each is a setting of its own, and none need be given
         self,
         *,
-        grace: float = 0.1,
+        grace: float = GRACE,
         strict: bool = False,
         cancel: bool = False,
         blocked: float = 0.0,
-        search: float = 0.5,
+        search: float = SEARCH,
         expect: Sequence[str] = (),
     ) -> None:
         """Make a block's judge.
@@ -128,13 +128,6 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             return
         raise report.grafted(leaks, f"{report.headline(leaks)}\n{text}")
 
-    def _prospects(self, tasks: list[asyncio.Task[Any]]) -> Mapping[int, Prospect]:
-        try:
-            return explain.prospects(tasks, self._search) if tasks and self._search else {}
-        except Exception as error:  # noqa: BLE001 - what cannot be proven is not said, and the rest is
-            self._watcher.listener.failed(error)
-            return {}
-
     async def _judge(self) -> list[Leak]:
         loop = asyncio.get_running_loop()
         tasks = [task for task in judge.pending_tasks(loop) if self._is_mine(task)]
@@ -150,7 +143,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         listener = self._watcher.listener
         heard = listener.take(self._block) if isinstance(listener, _Listener) else []
         leaks = [leak for leak in heard if not self._is_expected(leak.task, leak.coroutine)]
-        told = self._prospects([task for task in suspects if not task.done()])
+        told = prospects(suspects, self._search, self._watcher.listener.failed)
         for task in suspects:
             ended = task.done()
             if ended and not (self._strict and task in asked and task.cancelled()):

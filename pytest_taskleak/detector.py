@@ -13,15 +13,15 @@ from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
 from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.sweep import Sweep, in_turn
-from pytest_taskleak.verdicts import Verdict, folded
+from pytest_taskleak.verdicts import Verdict, folded, prospects
 from pytest_taskleak.watch import Watcher
 from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
 
-    from pytest_taskleak.model import Leak, Origin, Owner, Prospect
+    from pytest_taskleak.model import Leak, Origin, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Unawaited
 
@@ -328,7 +328,7 @@ class Detector:
             return []
         judge.settle(loop, [suspect.task for suspect in suspects], self.grace)
         left: list[Suspect] = []
-        prospects = self._prospects(suspects)
+        told = prospects((suspect.task for suspect in suspects), self.search, self.failed)
         for suspect in suspects:
             if suspect.task.done():
                 suspect.lost = last and self._loses(loop, suspect)
@@ -338,22 +338,13 @@ class Detector:
             if suspect.origin is not None:
                 suspect.origin.settled = True
             try:
-                prospect = prospects.get(id(suspect.task), "may wake")
+                prospect = told.get(id(suspect.task), "may wake")
                 suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places, prospect)
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
             else:
                 left.append(suspect)
         return left
-
-    def _prospects(self, suspects: list[Suspect]) -> Mapping[int, Prospect]:
-        """Whether anything could wake the suspects, all of them together: one may hold what wakes the next."""
-        try:
-            pending = [suspect.task for suspect in suspects if not suspect.task.done()]
-            return explain.prospects(pending, self.search) if pending and self.search else {}
-        except Exception as error:  # noqa: BLE001 - what cannot be proven is not said, and the rest is
-            self.failed(error)
-            return {}
 
     def _loses(self, loop: asyncio.AbstractEventLoop, suspect: Suspect) -> bool:
         """Whether a suspect ended with an exception that its owner's finalizers alone can still retrieve."""

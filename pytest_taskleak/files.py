@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ def write(path: Path, text: str) -> None:
         OSError: Where it cannot be written; what was there before stays.
     """
     path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        # Made anew, as nobody can foresee it: in a folder of everybody's it might be a link to somewhere.
+        with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
         temporary.replace(path)
     except BaseException:  # whatever ends it, Ctrl-C too, leaves no half of a file behind, and is raised on

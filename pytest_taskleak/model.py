@@ -47,6 +47,12 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
 """The name by which a leak is chosen."""
 
+GRACE = 0.1
+"""Seconds that suspects are given to end, by default."""
+
+SEARCH = 0.5
+"""Seconds of processor time that the search for who could wake leaked tasks may take, by default."""
+
 COUNTED: dict[Kind, str] = {
     "pending": "tasks",
     "future": "futures",

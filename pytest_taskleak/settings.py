@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_taskleak import values
-from pytest_taskleak.model import KINDS
+from pytest_taskleak.model import GRACE, KINDS, SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-
-GRACE = 0.1
-"""Seconds that suspects are given to end, by default."""
-SEARCH = 0.5
-"""Seconds that the search for who could wake leaked tasks may take, by default."""
 
 DEFAULT_KINDS = tuple(KINDS)
 """What is looked for where nothing else is said."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_taskleak import explain
 from pytest_taskleak.model import Leak, Owner, fold
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Mapping
+
     from pytest_taskleak.judge import Suspect
+    from pytest_taskleak.model import Prospect
 
 
 class Verdict(NamedTuple):
@@ -20,6 +25,26 @@ class Verdict(NamedTuple):
 
     owner: Owner | None
     leak: Leak
+
+
+def prospects(
+    tasks: Iterable[asyncio.Task[Any]], seconds: float, failed: Callable[[Exception], None]
+) -> Mapping[int, Prospect]:
+    """Whether anything could wake the pending ones among some tasks, all together: one may hold what wakes the next.
+
+    Args:
+        tasks: The tasks.
+        seconds: Processor time that the search may take, 0 for no search.
+        failed: Told of a defect of the search: what cannot be proven is not said, and the rest is.
+    """
+    pending = [task for task in tasks if not task.done()]
+    if not pending or not seconds:
+        return {}
+    try:
+        return explain.prospects(pending, seconds)
+    except Exception as error:  # noqa: BLE001 - see `failed`
+        failed(error)
+        return {}
 
 
 def folded(leaks: list[tuple[Suspect, Verdict]]) -> list[Verdict]:

@@ -46,7 +46,7 @@ def prospects(tasks: Sequence[asyncio.Task[Any]], budget: float) -> dict[int, Pr
 
     Args:
         tasks: Theirs; the list itself does not count as somebody who holds them.
-        budget: Seconds from which on those that are still open are "not examined".
+        budget: Seconds of processor time of this thread from which on those that are still open are "not examined".
     """
     told: dict[int, Prospect] = {id(task): "may wake" for task in tasks}
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -107,7 +107,7 @@ class _Heap:
                 # Once, however many frames pass it on: on 3.14 an argument may be lent, and not counted.
                 self._in_hand.add(id(value))
                 self._accounted[id(value)] += 1
-            elif kind is list and all(isinstance(it, asyncio.Task) for it in value):
+            elif kind is list and all(issubclass(cast("Any", type(it)), asyncio.Task) for it in value):
                 self._own(value)
 
     def _own(self, thing: object) -> None:
