@@ -58,7 +58,7 @@ class Project:
         return self.pytester.runpytest_inprocess("-p", "no:randomly", *args)
 
     def run_apart(self, *args: str) -> pytest.RunResult:
-        """Run the project's tests in a process of their own, and in a third of the time without the slowest plugins."""
+        """Run the project's tests in a process of their own, and in about half the time without the slowest plugins."""
         slow = ("-p", "no:trio", "-p", "no:hypothesispytest", "-p", "no:anyio")
         return self.pytester.runpytest_subprocess("-p", "no:randomly", *slow, *args, timeout=120)
 
