@@ -1,7 +1,7 @@
 """Finds asyncio tasks that outlive the test or fixture that started them."""
 
 from pytest_taskleak.asserting import assert_no_leaks
-from pytest_taskleak.model import Leak, Place, TaskLeakError
+from pytest_taskleak.leak import Leak, Place, TaskLeakError
 
 __all__ = ["Leak", "Place", "TaskLeakError", "assert_no_leaks"]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge, report
+from pytest_taskleak.leak import KINDS, Leak
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
-from pytest_taskleak.model import GRACE, KINDS, SEARCH, Leak, Owner
+from pytest_taskleak.model import GRACE, SEARCH, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.verdicts import prospects

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Collection, Iterable
 
-    from pytest_taskleak.model import Leak, Origin, Owner
+    from pytest_taskleak.leak import Leak
+    from pytest_taskleak.model import Origin, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Unawaited
 
@@ -47,7 +48,7 @@ class Detector:
         fixtures: The fixtures that are set up, by any key.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
-        kinds: What is judged, by the names of `model.KINDS`.
+        kinds: What is judged, by the names of `leak.KINDS`.
         leftovers: Judges what is left besides tasks.
         workplaces: Judges threads, executors and loops.
         lost: Judges errors that nobody heard, and coroutines that nobody awaited.
@@ -203,7 +204,7 @@ class Detector:
             self._piles(loop, tasks, test)
 
     def counts(self) -> dict[str, int]:
-        """How much goes on just now, by the names of `model.COUNTED`; what asyncio makes for itself is not counted."""
+        """How much goes on just now, by the names of `leak.COUNTED`; what asyncio makes for itself is not counted."""
         loops = (loop for record in self.watcher.loops() if (loop := record.loop) is not None)
         return {
             "tasks": sum(len(judge.pending_tasks(loop)) for loop in loops),

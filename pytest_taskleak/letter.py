@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.model import Leak
+from pytest_taskleak.leak import Leak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import CodeType
 
-    from pytest_taskleak.model import Call, Leak, Owner
+    from pytest_taskleak.leak import Leak
+    from pytest_taskleak.model import Call, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Unawaited, Watcher
 

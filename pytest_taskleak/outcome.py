@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import pytest
 
 from pytest_taskleak import report as texts
-from pytest_taskleak.model import Leak, TaskLeakError
+from pytest_taskleak.leak import Leak, TaskLeakError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_taskleak.model import Place
+from pytest_taskleak.leak import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

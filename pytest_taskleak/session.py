@@ -18,7 +18,7 @@ from pytest_taskleak.detector import Detector
 from pytest_taskleak.finalizers import Finalizers
 from pytest_taskleak.judge import LiveFixture
 from pytest_taskleak.letter import Found, Letter, carry
-from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.model import Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.verdicts import Verdict
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pytest_taskleak.growth.repeating import Repeated
+    from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Phase
     from pytest_taskleak.outcome import Show
     from pytest_taskleak.settings import Options, Settings

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_taskleak import values
-from pytest_taskleak.model import GRACE, KINDS, SEARCH
+from pytest_taskleak.leak import KINDS
+from pytest_taskleak.model import GRACE, SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -178,7 +179,7 @@ class Options:
     Attributes:
         run: The settings where no marker says otherwise.
         judges: Whether any of the tests that were checked is judged.
-        kinds: What is looked for, by the names of `model.KINDS`.
+        kinds: What is looked for, by the names of `leak.KINDS`.
         repeats: Whether any of them is repeated.
         search: Seconds that the search for who could wake leaked tasks may take; 0 for no search.
         reports: The files that what was found is written to.

@@ -11,7 +11,8 @@ from pytest_taskleak.watch import Monitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_taskleak.model import Leak, Owner, Stall
+    from pytest_taskleak.leak import Leak
+    from pytest_taskleak.model import Owner, Stall
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Watcher
 

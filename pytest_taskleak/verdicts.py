@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_taskleak import explain
-from pytest_taskleak.model import Leak, Owner, fold
+from pytest_taskleak.leak import Leak, fold
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Mapping
 
     from pytest_taskleak.judge import Suspect
-    from pytest_taskleak.model import Prospect
+    from pytest_taskleak.model import Owner, Prospect
 
 
 class Verdict(NamedTuple):

@@ -7,12 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_taskleak.explain.words import GIVEN_BY_ASYNCIO
-from pytest_taskleak.model import Leak, blame
+from pytest_taskleak.leak import Leak
+from pytest_taskleak.model import blame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_taskleak.model import Owner, Place, Stall
+    from pytest_taskleak.leak import Place
+    from pytest_taskleak.model import Owner, Stall
     from pytest_taskleak.places import Places
 
 HINTS = {

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pytest_taskleak.explain.awaiting import waiting
 from pytest_taskleak.explain.errors import raised
 from pytest_taskleak.explain.waits import HINTS, Wait, foretold
-from pytest_taskleak.model import Leak, blame
+from pytest_taskleak.leak import Leak
+from pytest_taskleak.model import blame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.model import Call, Kind, Origin, Owner, Place, Prospect
+    from pytest_taskleak.leak import Kind, Place
+    from pytest_taskleak.model import Call, Origin, Owner, Prospect
     from pytest_taskleak.places import Places
 
 GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"

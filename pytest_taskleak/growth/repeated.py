@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_taskleak.growth import heap, holders
 from pytest_taskleak.growth.barriers import Barriers
 from pytest_taskleak.growth.rule import Growth, growth
-from pytest_taskleak.model import Leak, Place, blame
+from pytest_taskleak.leak import Leak, Place
+from pytest_taskleak.model import blame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -14,8 +14,9 @@ from _pytest import runner
 from pytest_taskleak import fixtures
 from pytest_taskleak.growth.heap import Root
 from pytest_taskleak.growth.repeated import Counts
+from pytest_taskleak.leak import Leak
 from pytest_taskleak.letter import Letter, carry, read
-from pytest_taskleak.model import Leak, Owner
+from pytest_taskleak.model import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from pytest_taskleak.report.text import grouped, one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_taskleak.model import Leak, Place
+    from pytest_taskleak.leak import Leak, Place
 
 VERSION = 1
 """Raised where a reader of the version before would misread the document; additions do not raise it."""

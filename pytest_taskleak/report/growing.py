@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_taskleak.model import Leak
+    from pytest_taskleak.leak import Leak
 
 
 _MOST_TYPES = 5

@@ -11,7 +11,7 @@ from pytest_taskleak.report.text import details, grouped, one_line, owner_label,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_taskleak.model import Leak
+    from pytest_taskleak.leak import Leak
 
 _MOST_BYTES = 900_000
 """GitHub takes summaries of up to 1 MiB for each step."""

@@ -13,7 +13,7 @@ from pytest_taskleak.report import growing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_taskleak.model import Leak, Place
+    from pytest_taskleak.leak import Leak, Place
 
 _WIDTH = 79
 """Columns for sentences; paths and source lines are as long as they are."""

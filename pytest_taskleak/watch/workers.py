@@ -8,7 +8,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.model import CHOSEN_BY, COUNTED
+from pytest_taskleak.leak import CHOSEN_BY, COUNTED
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.records import ATTRIBUTE, ThreadOrigin
 from pytest_taskleak.watch.registers import Made, Register
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from types import FrameType
 
-    from pytest_taskleak.model import Kind, Owner
+    from pytest_taskleak.leak import Kind
+    from pytest_taskleak.model import Owner
     from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
 
@@ -79,7 +80,7 @@ class Workers:
         return register.alive() if register is not None and register.entries else []
 
     def counts(self) -> dict[str, int]:
-        """How many go on, by the names of `model.COUNTED`."""
+        """How many go on, by the names of `leak.COUNTED`."""
         return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
 
     def stop(self) -> None:

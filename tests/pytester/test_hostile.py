@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_taskleak.model import plain
+from pytest_taskleak.leak import plain
 
 
 @pytest.mark.parametrize(

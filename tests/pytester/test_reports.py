@@ -11,7 +11,7 @@ import pytest
 
 import pytest_taskleak.report
 from pytest_taskleak import files, report
-from pytest_taskleak.model import Kind, Leak, Place
+from pytest_taskleak.leak import Kind, Leak, Place
 
 SCHEMA = json.loads((Path(pytest_taskleak.report.__file__).parent / "schema.json").read_text(encoding="utf-8"))
 

@@ -11,7 +11,8 @@ import pytest
 import uvloop
 
 from pytest_taskleak.detector import Detector
-from pytest_taskleak.model import KINDS, Owner
+from pytest_taskleak.leak import KINDS
+from pytest_taskleak.model import Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.watch.registers import SPARE, Made, Register
 

@@ -1,0 +1,244 @@
+"""A leak in words: what travels from the verdict to the line that a person reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from pytest_taskleak.model import OwnerKind
+
+Kind = Literal[
+    "pending",
+    "destroyed",
+    "running-loop",
+    "lost-exception",
+    "lost-callback",
+    "never-awaited",
+    "future",
+    "timer",
+    "generator",
+    "transport",
+    "server",
+    "subprocess",
+    "thread",
+    "executor",
+    "open-loop",
+    "growth",
+    "blocked-loop",
+]
+"""What a leak is."""
+
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "tasks": ("pending", "destroyed"),
+    "futures": ("future",),
+    "timers": ("timer",),
+    "generators": ("generator",),
+    "transports": ("transport", "server", "subprocess"),
+    "threads": ("thread", "executor"),
+    "loops": ("running-loop", "open-loop"),
+    "errors": ("lost-exception", "lost-callback"),
+    "coroutines": ("never-awaited",),
+}
+"""The names by which kinds are chosen, and the leaks that each stands for."""
+
+CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
+"""The name by which a leak is chosen."""
+
+COUNTED: dict[Kind, str] = {
+    "pending": "tasks",
+    "future": "futures",
+    "timer": "timers",
+    "generator": "async generators",
+    "transport": "transports",
+    "server": "servers",
+    "subprocess": "subprocesses",
+    "thread": "threads",
+    "executor": "executor threads",
+    "open-loop": "loops",
+}
+"""What is counted around each test, by what it would be a leak of."""
+
+
+class TaskLeakError(AssertionError):
+    """Work outlived the test, fixture or block that started it, or blocked its loop.
+
+    Its traceback ends at the line that made the first leaked task, or that blocked.
+
+    Attributes:
+        leaks: What was found, in words.
+    """
+
+    leaks: tuple[Leak, ...] = ()
+
+    __module__ = "pytest_taskleak"  # the name that it is imported by, and that reports show
+
+
+class Place(NamedTuple):
+    """A line of code that a person can open.
+
+    Attributes:
+        path: As written by the interpreter, absolute where it can be.
+        line: Counted from 1.
+        function: Qualified name.
+        column: Where the expression starts, counted from 0 in characters; None where unknown.
+        end_column: Where it ends, None where unknown or on another line.
+        own: Whether it is the project's own code: not the standard library's, not an installed package's.
+        module: The path reduced to what does not change with the machine, for fingerprints.
+        first_line: The first line of the function.
+    """
+
+    path: str
+    line: int
+    function: str
+    column: int | None
+    end_column: int | None
+    own: bool
+    module: str
+    first_line: int
+
+
+_LONGEST = 300
+"""Characters of one text that a report shows."""
+
+
+def plain(text: str) -> str:
+    """A text that a program chose, as one line that harms no terminal.
+
+    Line ends become spaces; what is not printable (control characters, directional marks, lone surrogates) is written
+    as Python would write it; beyond `_LONGEST` characters it says how many more there are.
+    """
+    if len(text) <= _LONGEST and text.isprintable():
+        return text
+    more = f"… ({len(text) - _LONGEST:,} more characters)" if len(text) > _LONGEST else ""
+    return "".join(map(_printable, text[:_LONGEST])) + more
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character in "\r\n\t" else character.encode("unicode_escape").decode("ascii")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leak:
+    """One piece of work that outlived its owner, or blocked its loop, in words: it refers to nothing of the user's.
+
+    Guarantees: what the user's program named is `plain`, here and in all that is made of it.
+
+    Attributes:
+        kind: What was found.
+        task: The task's name, "" where nobody gave it one.
+        coroutine: Qualified name of what it runs.
+        verdict: A few words: what it waits for, what became of it.
+        detail: What is known of the thing it waits for, "" for nothing.
+        hint: One sentence on how to mend it.
+        settled: What settling and cancelling did.
+        waits: Where it waits, the outermost frame first; empty when it had no frame any more.
+        created: Where it was made, the innermost frame first; empty when it was made past the recorder.
+        ancestors: The creating tasks, the nearest first, each with its place.
+        owner_kind: A test, a fixture or a block.
+        owner: Its name.
+        scope: The fixture's scope.
+        nodeid: The test, or the test that was running when the fixture was set up.
+        phase: In which phase of the test it was made.
+        children: What follows from it, folded: coroutine and what it waits for.
+        holders: Who holds it, from a module on, where objects grow.
+        called: The kind that it is called by where that is another: an exception may be lost in a bare future.
+    """
+
+    kind: Kind
+    task: str
+    coroutine: str
+    verdict: str
+    detail: str
+    hint: str
+    settled: str
+    waits: tuple[Place, ...]
+    created: tuple[Place, ...]
+    ancestors: tuple[tuple[str, Place | None], ...]
+    owner_kind: OwnerKind
+    owner: str
+    scope: str
+    nodeid: str
+    phase: str
+    children: tuple[str, ...] = ()
+    holders: str = ""
+    called: str = ""
+
+    def __post_init__(self) -> None:
+        """Make plain what a program may have named as it likes."""
+        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        object.__setattr__(self, "children", tuple(map(plain, self.children)))
+        object.__setattr__(self, "ancestors", tuple((plain(text), place) for text, place in self.ancestors))
+
+    @property
+    def line_to_change(self) -> Place | None:
+        """The line that made the task: the innermost one that is the project's own.
+
+        Where no such line made it (a callback of the loop did, or nobody saw), the line of the project's own at
+        which it waits; else whatever is known. Where a loop was blocked, it is the line that did.
+        """
+        if self.kind == "blocked-loop":
+            stack = self.waits[::-1]
+            return next((place for place in stack if place.own), stack[0] if stack else None)
+        places = (*self.created, *self.waits)
+        return next((place for place in places if place.own), places[0] if places else None)
+
+    @property
+    def chosen_by(self) -> str:
+        """The name in `taskleak_kinds` that stands for it."""
+        return CHOSEN_BY[self.kind]
+
+    @property
+    def in_library(self) -> bool:
+        """Whether no line of the project's own took part in it."""
+        return not any(place.own for place in (*self.created, *self.waits))
+
+    @property
+    def fingerprint(self) -> str:
+        """The cause: the coroutine, what it waits in and where it was made, by names, so that it outlives edits."""
+        import hashlib  # noqa: PLC0415 - needed only when something leaks
+
+        await_site = next((place for place in reversed(self.waits) if place.own), None)
+        created = self.line_to_change
+        parts = (
+            self.kind,
+            self.coroutine,
+            f"{await_site.module}:{await_site.function}" if await_site else "",
+            f"{created.module}:{created.function}" if created else "",
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        """The leak as plain values that JSON and xdist know; `from_json` makes it again."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["waits"] = [list(place) for place in self.waits]
+        fields["created"] = [list(place) for place in self.created]
+        fields["ancestors"] = [[text, list(place) if place else None] for text, place in self.ancestors]
+        fields["children"] = list(self.children)
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Leak:
+        """The leak that `to_json` was asked of."""
+        fields = dict(fields)
+        fields["waits"] = tuple(Place(*place) for place in fields["waits"])
+        fields["created"] = tuple(Place(*place) for place in fields["created"])
+        fields["ancestors"] = tuple((text, Place(*place) if place else None) for text, place in fields["ancestors"])
+        fields["children"] = tuple(fields["children"])
+        return cls(**fields)
+
+
+_MOST_CHILDREN = 5
+
+
+def fold(leak: Leak, below: list[Leak]) -> Leak:
+    """The leak with what follows from it, in words."""
+    if not below:
+        return leak
+    words = [f"{child.coroutine}, {child.verdict}" for child in below[:_MOST_CHILDREN]]
+    if len(below) > _MOST_CHILDREN:
+        words.append(f"and {len(below) - _MOST_CHILDREN} more")
+    return dataclasses.replace(leak, children=(*leak.children, *words))
