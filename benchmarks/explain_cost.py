@@ -10,10 +10,11 @@ import gc
 import time
 from collections import Counter
 
-from pytest_taskleak.explain import prospects
+from pytest_taskleak.explain import outlooks
 
 TASKS = 30
 OBJECTS = 1_000_000
+MOST_NAMED = 20
 
 
 class Bot:
@@ -62,9 +63,16 @@ def main() -> None:
         for _ in range(3):
             loop.run_until_complete(asyncio.sleep(0))
         begin = time.perf_counter()
-        told = Counter(prospects(list(asyncio.all_tasks(loop)), 10.0).values())
+        told = Counter(it.prospect for it in outlooks(list(asyncio.all_tasks(loop)), 10.0).values())
         seconds = time.perf_counter() - begin
         print(f"{case.__name__:20} {seconds:6.3f} s  {len(gc.get_objects()):,} objects  {dict(told)}")
+        for number in (1, MOST_NAMED):
+            tasks = list(asyncio.all_tasks(loop))
+            begin = time.perf_counter()
+            found = outlooks(tasks, 10.0, named=tasks[:number])
+            seconds = time.perf_counter() - begin
+            holders = Counter(it.holders for it in found.values() if it.holders)
+            print(f"{'':20} {seconds:6.3f} s  with who holds {number}: {dict(holders)}")
         for task in asyncio.all_tasks(loop):
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))

@@ -14,10 +14,10 @@ from pytest_taskleak import explain, judge, report
 from pytest_taskleak.leak import KINDS, Leak
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
-from pytest_taskleak.model import GRACE, SEARCH, Owner
+from pytest_taskleak.model import GRACE, NOT_EXAMINED, SEARCH, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.stalls import Stalls
-from pytest_taskleak.verdicts import prospects
+from pytest_taskleak.verdicts import outlooks
 from pytest_taskleak.watch import Watcher
 from pytest_taskleak.workplaces import Workplaces
 
@@ -144,7 +144,13 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         listener = self._watcher.listener
         heard = listener.take(self._block) if isinstance(listener, _Listener) else []
         leaks = [leak for leak in heard if not self._is_expected(leak.task, leak.coroutine)]
-        told = prospects(suspects, self._search, self._watcher.listener.failed)
+        told = outlooks(
+            suspects,
+            self._search,
+            self._watcher.listener.failed,
+            origin=self._watcher.origin,
+            own=self._places.own,
+        )
         for task in suspects:
             ended = task.done()
             if ended and not (self._strict and task in asked and task.cancelled()):
@@ -152,7 +158,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
             origin = self._watcher.origin(task)
             if origin is not None:
                 origin.settled = True
-            words = explain.portrait(task, self._places, told.get(id(task), "may wake"))[0]
+            words = explain.portrait(task, self._places, told.get(id(task), NOT_EXAMINED))[0]
             found = explain.Found(asked_to_end=task in asked, ended_in_grace=ended, grace=self._grace)
             leaks.append(explain.describe(task, origin, self._block, words, found, self._places))
         if self._cancel:

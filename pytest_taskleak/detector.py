@@ -11,9 +11,10 @@ from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
+from pytest_taskleak.model import NOT_EXAMINED
 from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.sweep import Sweep, in_turn
-from pytest_taskleak.verdicts import Verdict, folded, prospects
+from pytest_taskleak.verdicts import Verdict, folded, outlooks
 from pytest_taskleak.watch import Watcher
 from pytest_taskleak.workplaces import Workplaces
 
@@ -329,7 +330,9 @@ class Detector:
             return []
         judge.settle(loop, [suspect.task for suspect in suspects], self.grace)
         left: list[Suspect] = []
-        told = prospects((suspect.task for suspect in suspects), self.search, self.failed)
+        told = outlooks(
+            (suspect.task for suspect in suspects), self.search, self.failed, origin=self._origin, own=self._places.own
+        )
         for suspect in suspects:
             if suspect.task.done():
                 suspect.lost = last and self._loses(loop, suspect)
@@ -339,8 +342,8 @@ class Detector:
             if suspect.origin is not None:
                 suspect.origin.settled = True
             try:
-                prospect = told.get(id(suspect.task), "may wake")
-                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places, prospect)
+                outlook = told.get(id(suspect.task), NOT_EXAMINED)
+                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places, outlook)
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
             else:

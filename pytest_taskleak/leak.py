@@ -143,7 +143,8 @@ class Leak:
         nodeid: The test, or the test that was running when the fixture was set up.
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
-        holders: Who holds it, from a module on, where objects grow.
+        holders: Who holds it, the shortest way from something alive; "nobody"; "" where that was not found out.
+        suspect: The part of `holders` to look at: the last that the project's own code wrote, "" where none is.
         called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
@@ -164,11 +165,12 @@ class Leak:
     phase: str
     children: tuple[str, ...] = ()
     holders: str = ""
+    suspect: str = ""
     called: str = ""
 
     def __post_init__(self) -> None:
         """Make plain what a program may have named as it likes."""
-        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders"):
+        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders", "suspect"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "children", tuple(map(plain, self.children)))
         object.__setattr__(self, "ancestors", tuple((plain(text), place) for text, place in self.ancestors))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -68,6 +68,24 @@ class Owner:
 
 Prospect = Literal["never wakes", "may wake", "not examined"]
 """Whether anything that is alive could wake a pending task; "never wakes" is said only where it is proven."""
+
+
+class Outlook(NamedTuple):
+    """What is to be expected of a pending task.
+
+    Attributes:
+        prospect: Whether anything that is alive could wake it.
+        holders: Who holds it, in words; "" where that was not looked for, or not found out.
+        suspect: The part of `holders` to look at, "" for none.
+    """
+
+    prospect: Prospect = "may wake"
+    holders: str = ""
+    suspect: str = ""
+
+
+NOT_EXAMINED = Outlook()
+"""Of a task about which nothing was found out."""
 
 
 class Blame(TypedDict):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pytest_taskleak.judge import Suspect
-    from pytest_taskleak.model import Owner, Prospect
+    from pytest_taskleak.model import Origin, Outlook, Owner
 
 
 class Verdict(NamedTuple):
@@ -27,21 +27,40 @@ class Verdict(NamedTuple):
     leak: Leak
 
 
-def prospects(
-    tasks: Iterable[asyncio.Task[Any]], seconds: float, failed: Callable[[Exception], None]
-) -> Mapping[int, Prospect]:
-    """Whether anything could wake the pending ones among some tasks, all together: one may hold what wakes the next.
+_MOST_NAMED = 20
+"""Causes of which it is said who holds the first task."""
+
+
+def outlooks(
+    tasks: Iterable[asyncio.Task[Any]],
+    seconds: float,
+    failed: Callable[[Exception], None],
+    *,
+    origin: Callable[[asyncio.Task[Any]], Origin | None],
+    own: Callable[[str], bool],
+) -> Mapping[int, Outlook]:
+    """What is to be expected of the pending ones among some tasks, all together: one may hold what wakes the next.
+
+    Who holds it is said of the first of those that the same line made, which is the one that reports show.
 
     Args:
         tasks: The tasks.
         seconds: Processor time that the search may take, 0 for no search.
         failed: Told of a defect of the search: what cannot be proven is not said, and the rest is.
+        origin: Tells what was recorded of a task.
+        own: Whether the file of that name is the project's own code.
     """
     pending = [task for task in tasks if not task.done()]
     if not pending or not seconds:
         return {}
+    firsts: dict[object, asyncio.Task[Any]] = {}
+    for task in pending:
+        recorded = origin(task)
+        firsts.setdefault(recorded.calls if recorded is not None else id(task), task)
+    named = list(firsts.values())[:_MOST_NAMED]
+    del firsts
     try:
-        return explain.prospects(pending, seconds)
+        return explain.outlooks(pending, seconds, named=named, own=own)
     except Exception as error:  # noqa: BLE001 - see `failed`
         failed(error)
         return {}

@@ -506,11 +506,11 @@ async def test_a_task_that_who_is_alive_could_wake_is_not_said_to_sleep_for_ever
 
 
 async def test_a_defect_in_the_search_leaves_the_verdict_alone(monkeypatch):
-    def breaks(*_given):
+    def breaks(*_given, **_named):
         raise RuntimeError("its own defect")
 
     heard = []
-    monkeypatch.setattr(explain, "prospects", breaks)
+    monkeypatch.setattr(explain, "outlooks", breaks)
     monkeypatch.setattr(Detector, "failed", lambda _self, error: heard.append(str(error)))
     assert await left_by(of_an_event_of_its_own) == "waits on `Event.wait`"
     assert heard == ["its own defect"]

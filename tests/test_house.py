@@ -41,6 +41,7 @@ RANKS = {
     "report": 3,
     "attributes": 2,
     "callbacks": 2,
+    "chains": 2,
     "descriptors": 2,
     "files": 2,
     "places": 2,

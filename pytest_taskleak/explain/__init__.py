@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pytest_taskleak.explain.awaiting import in_hand, wakes_at
     from pytest_taskleak.explain.blocking import describe_stall
     from pytest_taskleak.explain.errors import calls_of, describe_callback, describe_future, describe_unawaited
+    from pytest_taskleak.explain.outlook import outlooks
     from pytest_taskleak.explain.things import Sketch, describe_thing, sketch
-    from pytest_taskleak.explain.wakes import prospects
     from pytest_taskleak.explain.words import Found, Portrait, describe, describe_lost, describe_running, portrait
     from pytest_taskleak.explain.workers import sketch_busy, sketch_executor, sketch_loop, sketch_thread
 
@@ -32,7 +32,7 @@ _WHERE = {
     "describe_thing": "things",
     "in_hand": "awaiting",
     "portrait": "words",
-    "prospects": "wakes",
+    "outlooks": "outlook",
     "sketch": "things",
     "sketch_busy": "workers",
     "sketch_executor": "workers",
@@ -55,8 +55,8 @@ __all__ = [
     "describe_thing",
     "describe_unawaited",
     "in_hand",
+    "outlooks",
     "portrait",
-    "prospects",
     "sketch",
     "sketch_busy",
     "sketch_executor",

@@ -11,14 +11,14 @@ from pytest_taskleak.explain.awaiting import waiting
 from pytest_taskleak.explain.errors import raised
 from pytest_taskleak.explain.waits import HINTS, Wait, foretold
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import blame
+from pytest_taskleak.model import NOT_EXAMINED, blame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
     from pytest_taskleak.leak import Kind, Place
-    from pytest_taskleak.model import Call, Origin, Owner, Prospect
+    from pytest_taskleak.model import Call, Origin, Outlook, Owner
     from pytest_taskleak.places import Places
 
 GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
@@ -35,21 +35,23 @@ class Portrait:
         wait: The thing it waits for.
         stands: The places it waits at, the outermost first.
         on: The ids of the tasks it waits for.
+        outlook: Whether anything that is alive could wake it, and who holds it.
     """
 
     coroutine: str
     wait: Wait
     stands: tuple[Place, ...]
     on: frozenset[int]
+    outlook: Outlook
 
 
-def portrait(task: asyncio.Task[Any], places: Places, prospect: Prospect = "may wake") -> tuple[Portrait, list[object]]:
+def portrait(task: asyncio.Task[Any], places: Places, outlook: Outlook = NOT_EXAMINED) -> tuple[Portrait, list[object]]:
     """Put a pending task into words.
 
     Args:
         task: The task.
         places: Gives the lines of code.
-        prospect: Whether anything that is alive could wake it.
+        outlook: Whether anything that is alive could wake it, and who holds it.
 
     Returns:
         The words, and the objects that it works on: in whose methods it stands, and what it waits on. They are the
@@ -58,7 +60,8 @@ def portrait(task: asyncio.Task[Any], places: Places, prospect: Prospect = "may 
     now = waiting(task)
     words = Portrait(
         coroutine=_coroutine(task),
-        wait=foretold(now.wait, prospect),
+        wait=foretold(now.wait, outlook.prospect),
+        outlook=outlook,
         stands=_stands(now.frames, task, places),
         on=frozenset(id(future) for future in now.on),
     )
@@ -149,7 +152,8 @@ def describe(  # noqa: PLR0913, PLR0917 - a leak is told from six sides, and eac
     if found.stop_tried:
         settled += ", and only then did its owner try to stop it"
     leak = _leak("pending", task, origin, owner, places, words, (verdict, detail, hint, settled))
-    return dataclasses.replace(leak, children=found.promises)
+    _, holders, suspect = words.outlook if not found.ended_in_grace else NOT_EXAMINED
+    return dataclasses.replace(leak, children=found.promises, holders=holders, suspect=suspect)
 
 
 def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException | None, places: Places) -> Leak:

@@ -127,3 +127,25 @@ def _unfollowed(level: Sequence[object]) -> list[Any]:
     if threading.local in set(map(type, level)):
         found += [thing.__dict__ for thing in level if type(thing) is threading.local]
     return found
+
+
+def chain(thing: object, levels: Sequence[list[object]]) -> list[Any]:
+    """The objects that lead to `thing`, itself the last, from a root on.
+
+    Args:
+        thing: An object that a walk came to in the level after the last of `levels`.
+        levels: The levels before it, the roots first.
+    """
+    links = [thing]
+    for level in reversed(levels):
+        links.append(_holder(links[-1], level))
+    return links[::-1]
+
+
+def _holder(thing: object, level: Sequence[object]) -> object:
+    """The first of a level that refers to `thing`."""
+    while len(level) > 1:
+        half = len(level) // 2
+        refers = id(thing) in map(id, referents(level[:half]))
+        level = level[:half] if refers else level[half:]
+    return level[0]

@@ -8,7 +8,8 @@ import tracemalloc
 from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_taskleak.growth import heap, holders
+from pytest_taskleak import chains
+from pytest_taskleak.growth import heap
 from pytest_taskleak.growth.barriers import Barriers
 from pytest_taskleak.growth.rule import Growth, growth
 from pytest_taskleak.leak import Leak, Place
@@ -117,7 +118,7 @@ def _examples(reach: Reach, grows: Mapping[str, Growth], before: set[int]) -> li
             }
             for key, thing in sorted(new.items(), key=lambda item: (_is_plain(type(item[1])), item[0])):
                 if key not in found and len(found) < _MOST:
-                    links = holders.chain(thing, reach.levels[:depth])
+                    links = heap.chain(thing, reach.levels[:depth])
                     found[key] = _Grown(type(thing).__name__, grows[key], thing, links)
     return list(found.values())
 
@@ -164,8 +165,14 @@ def _leak(group: Sequence[_Grown], names: Mapping[int, str], test: Owner, line: 
         **blame(test),
         phase="",
         children=tuple(_each_time(grown) for grown in group if grown is not first),
-        holders=holders.words(first.links, names),
+        holders=held_by(first.links, names),
     )
+
+
+def held_by(links: Sequence[Any], names: Mapping[int, str]) -> str:
+    """Who holds the last of a chain, in words; names are those of roots, by id."""
+    first = f"{names.get(id(links[0]), 'something')} ({type(links[0]).__name__})"
+    return chains.joined([part.text for part in chains.parts(links, first)])
 
 
 def _each_time(grown: _Grown) -> str:

@@ -79,6 +79,7 @@ def _leak(nodeid: str, mode: str, leak: Leak, root: str) -> dict[str, Any]:
         ],
         "children": list(leak.children),
         "holders": leak.holders,
+        "suspect": leak.suspect,
     }
 
 

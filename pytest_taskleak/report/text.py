@@ -206,9 +206,21 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
         ]
     elif leak.kind == "pending":
         lines.append("created past `create_task`: nobody saw where")
+    lines += held_by(leak) if leak.holders and verbosity > 0 else []
     lines += [f"    with it: {child}" for child in leak.children]
     lines += _wrapped(f"then: {leak.settled}")
     return "\n".join(lines)
+
+
+def held_by(leak: Leak) -> list[str]:
+    """Who holds it, with the part to look at underlined."""
+    lines: list[str] = []
+    for line in _wrapped(f"held by {leak.holders}"):
+        lines.append(line)
+        if leak.suspect and leak.suspect in line:
+            start = line.rindex(leak.suspect)
+            lines.append(f"{' ' * start}{'~' * len(leak.suspect)}")
+    return lines
 
 
 def _grown(leak: Leak, number: str, root: str) -> list[str]:

@@ -20,7 +20,7 @@ import aiohttp
 import anyio
 import pytest
 
-from pytest_taskleak.explain import prospects
+from pytest_taskleak.explain import outlooks
 
 NEVER, MAY = "never wakes", "may wake"
 TUNED, HELD_OUT = [], []
@@ -79,8 +79,8 @@ def examine(case, budget=30.0, make=asyncio.new_event_loop):
         loop.run_until_complete(case(ends))
         for _ in range(5):
             loop.run_until_complete(asyncio.sleep(0))
-        told = prospects(list(asyncio.all_tasks(loop)), budget)
-        found = sorted((task.get_name(), told[id(task)]) for task in asyncio.all_tasks(loop))
+        told = outlooks(list(asyncio.all_tasks(loop)), budget)
+        found = sorted((task.get_name(), told[id(task)].prospect) for task in asyncio.all_tasks(loop))
     return [it for it in found if it[0] in (NEVER, MAY)]
 
 
@@ -677,7 +677,7 @@ def test_a_task_of_a_loop_that_runs_in_another_thread_may_wake():
     thread = threading.Thread(target=turn)
     thread.start()
     begun.wait(10)
-    assert list(prospects(list(asyncio.all_tasks(loop)), 10.0).values()) == ["may wake"]
+    assert [it.prospect for it in outlooks(list(asyncio.all_tasks(loop)), 10.0).values()] == ["may wake"]
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     end(loop)

@@ -12,9 +12,10 @@ from types import ModuleType
 
 import pytest
 
-from pytest_taskleak.growth import heap, holders
+from pytest_taskleak.growth import heap
 from pytest_taskleak.growth.barriers import CACHES, Barriers
 from pytest_taskleak.growth.heap import Root
+from pytest_taskleak.growth.repeated import held_by
 
 
 class Session:
@@ -69,7 +70,7 @@ def test_what_is_held_is_reached_and_its_holders_are_named(module, barriers, hol
     module.kept = hold(session)
     levels = heap.reach([Root("", module)], barriers).levels
     depth = next(number for number, level in enumerate(levels) if any(thing is session for thing in level))
-    assert holders.words(holders.chain(session, levels[:depth]), {}) == words
+    assert held_by(heap.chain(session, levels[:depth]), {}) == words
 
 
 def test_strings_in_a_dict_of_plain_values_are_reached(module, barriers):
