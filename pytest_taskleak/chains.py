@@ -85,12 +85,13 @@ def _steps(links: Sequence[Any]) -> Iterator[_Step]:
 def _name(holder: Any, thing: object) -> str:
     if isinstance(holder, CellType):
         return ""
+    frame: FrameType | None = holder if isinstance(holder, FrameType) else None
     if isinstance(holder, (CoroutineType, GeneratorType, AsyncGeneratorType)):
         frames = (getattr(holder, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))
-        holder = next((frame for frame in frames if frame is not None), None)
-    if isinstance(holder, FrameType):
-        name = _key(holder.f_locals, thing)
-        return f"local `{name}` of `{holder.f_code.co_qualname}`" if name else ""
+        frame = next((frame for frame in frames if frame is not None), None)
+    if frame is not None:
+        name = _key(frame.f_locals, thing)
+        return f"local `{name}` of `{frame.f_code.co_qualname}`" if name else ""
     return _key(_attributes(holder), thing)
 
 

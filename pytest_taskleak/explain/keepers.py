@@ -82,7 +82,8 @@ class _Climb:
     def up(self, heap: Heap) -> list[int]:
         """Go one level up; those that are alive, and have a name, of that level."""
         found: list[int] = []
-        before, self.level = self.level, []
+        before = self.level
+        self.level = list[int]()
         for key in before:
             self.unseen = self.unseen or heap.lacks(key)
             for holder in heap.holders(key):
@@ -120,7 +121,7 @@ def _is_root(thing: Any, held: object) -> bool:
         return not thing.cancelled()
     if _fixture(thing):
         return True
-    return issubclass(kind, _ROOTS)
+    return issubclass(kind, _ROOTS) or str(kind.__module__).startswith("uvloop")
 
 
 _ROOTS = (type, types.TracebackType, threading.Thread, asyncio.AbstractEventLoop, asyncio.BaseTransport)
@@ -179,9 +180,10 @@ def _told(links: Sequence[Any], own: Callable[[str], bool]) -> Kept:
 def _with_module(links: Sequence[Any]) -> Sequence[Any]:
     """With a module in the place of its names, and before a class of its own."""
     first: Any = links[0]
-    if type(first) is dict and (module := _module(first)):
+    kind = cast("Any", type(first))
+    if kind is dict and (module := _module(first)):
         return [module, *links]
-    if issubclass(cast("Any", type(first)), type):
+    if issubclass(kind, type):
         module = sys.modules.get(first.__module__)
         if module is not None and vars(module).get(first.__name__) is first:
             return [module, vars(module), *links]
@@ -193,9 +195,9 @@ def _first(thing: Any) -> str:
     kind = cast("Any", type(thing))
     if name := _fixture(thing):
         return f"fixture `{name}`"
-    for type_, words in _FIRST.items():
-        if issubclass(kind, type_):
-            return words
+    known = next((words for known, words in _FIRST.items() if issubclass(kind, known)), "")
+    if known or str(kind.__module__).startswith("uvloop"):
+        return known or ("a timer of the loop" if kind.__name__ == "TimerHandle" else "the loop")
     if issubclass(kind, threading.Thread):
         return f"thread {thing.name!r}"
     if kind in _SUSPENDED:
@@ -250,8 +252,8 @@ def _file(writer: Any) -> str:
     code: types.CodeType | None = next((code for code in codes if code is not None), None)
     if code is not None:
         return code.co_filename
-    written: Any = writer if issubclass(kind, type) else kind
-    module = writer if kind is types.ModuleType else sys.modules.get(str(written.__module__))
+    name: object = (writer if issubclass(kind, type) else kind).__module__
+    module = writer if kind is types.ModuleType else sys.modules.get(str(name))
     return str(getattr(module, "__file__", None) or "")
 
 

@@ -43,6 +43,6 @@ def outlooks(
     heap.own(tasks, named)
     sleepers = asleep(heap, roots)
     found: Prospect = "not examined" if sleepers is None else "never wakes"
-    told = dict.fromkeys(roots if sleepers is None else sleepers, found)
+    told: dict[int, Prospect] = dict.fromkeys(roots if sleepers is None else sleepers, found)
     kept = keepers(heap, [id(task) for task in named], own)
     return {id(task): Outlook(told.get(id(task), "may wake"), *kept.get(id(task), ("", ""))) for task in tasks}

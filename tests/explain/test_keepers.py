@@ -8,6 +8,7 @@ import types
 
 import objgraph
 import pytest
+import uvloop
 
 from pytest_taskleak.explain import outlooks
 
@@ -50,9 +51,9 @@ def nothing_kept():
     Bot.last = None
 
 
-def ask(case, *, own=lambda path: path == __file__):
+def ask(case, *, own=lambda path: path == __file__, make=asyncio.new_event_loop):
     """Run a case in a loop of its own and say who holds the task that it leaves."""
-    loop = asyncio.new_event_loop()
+    loop = make()
     try:
         loop.run_until_complete(case())
         loop.run_until_complete(asyncio.sleep(0))
@@ -125,6 +126,9 @@ async def by_the_task_that_waits_for_it():
     KEPT["parent"] = asyncio.create_task(parent())
 
 
+PARENT = "by_the_task_that_waits_for_it.<locals>.parent"
+
+
 async def by_a_suspended_generator():
     async def generate():
         task = start(forever())
@@ -171,9 +175,8 @@ async def by_another_leaked_task_alone():
         (by_a_callback_to_come, "a timer of the loop", ""),
         (
             by_the_task_that_waits_for_it,
-            "KEPT (dict) -> task of `by_the_task_that_waits_for_it.<locals>.parent` -> "
-            "local `child` of `by_the_task_that_waits_for_it.<locals>.parent`",
-            "local `child` of `by_the_task_that_waits_for_it.<locals>.parent`",
+            f"KEPT (dict) -> task of `{PARENT}` -> local `child` of `{PARENT}`",
+            f"local `child` of `{PARENT}`",
         ),
         (
             by_a_suspended_generator,
@@ -188,6 +191,11 @@ async def by_another_leaked_task_alone():
 )
 def test_who_holds_it_is_told_from_something_alive_on(case, holders, suspect):
     assert ask(case) == (holders, suspect)
+
+
+@pytest.mark.parametrize("case", [in_a_set, by_a_timer, by_a_callback_to_come, by_nobody], ids=lambda it: it.__name__)
+def test_the_same_is_told_on_uvloop(case):
+    assert ask(case, make=uvloop.new_event_loop) == ask(case)
 
 
 def test_only_what_the_project_wrote_is_a_suspect():
