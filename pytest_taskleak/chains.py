@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import AsyncGeneratorType, CellType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,8 +85,9 @@ def _steps(links: Sequence[Any]) -> Iterator[_Step]:
 def _name(holder: Any, thing: object) -> str:
     if isinstance(holder, CellType):
         return ""
-    frame: FrameType | None = holder if isinstance(holder, FrameType) else None
-    if isinstance(holder, (CoroutineType, GeneratorType, AsyncGeneratorType)):
+    kind = cast("Any", type(holder))
+    frame: FrameType | None = holder if kind is FrameType else None
+    if issubclass(kind, (CoroutineType, GeneratorType, AsyncGeneratorType)):
         frames = (getattr(holder, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))
         frame = next((frame for frame in frames if frame is not None), None)
     if frame is not None:
