@@ -38,7 +38,7 @@ class BrokenMessageQueue(Generic[M, R]):
         self._queues.setdefault(chat_id, deque()).append((message, future))
         if chat_id not in self._processing:
             self._processing.add(chat_id)  # here, because an async function of TypeScript begins in its call
-            asyncio.create_task(self._process_queue(instance, chat_id))  # noqa: RUF006 - this is the specimen's fault
+            asyncio.create_task(self._process_queue(instance, chat_id))
         return future
 
     async def _process_queue(self, instance: object, chat_id: str) -> None:
