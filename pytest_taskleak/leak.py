@@ -102,16 +102,16 @@ _LONGEST = 300
 """Characters of one text that a report shows."""
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = _LONGEST) -> str:
     """A text that a program chose, as one line that harms no terminal.
 
     Line ends become spaces; what is not printable (control characters, directional marks, lone surrogates) is written
-    as Python would write it; beyond `_LONGEST` characters it says how many more there are.
+    as Python would write it; beyond `longest` characters it says how many more there are.
     """
-    if len(text) <= _LONGEST and text.isprintable():
+    if len(text) <= longest and text.isprintable():
         return text
-    more = f"… ({len(text) - _LONGEST:,} more characters)" if len(text) > _LONGEST else ""
-    return "".join(map(_printable, text[:_LONGEST])) + more
+    more = f"… ({len(text) - longest:,} more characters)" if len(text) > longest else ""
+    return "".join(map(_printable, text[:longest])) + more
 
 
 def _printable(character: str) -> str:

@@ -9,7 +9,8 @@ import platform
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.report.text import grouped, one_line
+from pytest_taskleak.leak import plain
+from pytest_taskleak.report.text import LONGEST_LINE, grouped, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +95,7 @@ def _frame(place: Place, root: str) -> dict[str, Any]:
         "line": place.line,
         "function": place.function,
         "own": place.own,
-        "source": linecache.getline(place.path, place.line).strip(),
+        "source": plain(linecache.getline(place.path, place.line).strip(), LONGEST_LINE),
     }
 
 

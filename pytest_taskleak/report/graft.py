@@ -6,7 +6,7 @@ import linecache
 from typing import TYPE_CHECKING
 
 from pytest_taskleak.leak import TaskLeakError
-from pytest_taskleak.report.text import headline
+from pytest_taskleak.report.text import LONGEST_LINE, headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,8 @@ def grafted(leaks: Sequence[Leak], message: str = "") -> TaskLeakError:
     error = TaskLeakError(message or headline(leaks))
     error.leaks = tuple(leaks)
     place = leaks[0].line_to_change
-    if place is None:
-        return error
+    if place is None or any(len(line) > LONGEST_LINE for line in _shown(place)):
+        return error  # pytest would show megabytes that a program wrote
     code, name = _raiser(place)
     try:
         exec(code, {name: error, "__name__": place.function})  # noqa: S102 - the code is `raise error`
@@ -37,6 +37,11 @@ def grafted(leaks: Sequence[Leak], message: str = "") -> TaskLeakError:
         trace = raised.__traceback__
         return raised.with_traceback(trace.tb_next if trace is not None else None)
     raise AssertionError("a compiled `raise` did not raise")  # pragma: no cover
+
+
+def _shown(place: Place) -> list[str]:
+    """The lines of source that pytest will show."""
+    return [linecache.getline(place.path, line) for line in range(max(1, place.line - _CONTEXT), place.line + 1)]
 
 
 def _raiser(place: Place) -> tuple[CodeType, str]:

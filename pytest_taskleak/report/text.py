@@ -8,6 +8,7 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_taskleak.leak import plain
 from pytest_taskleak.report import growing
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 _WIDTH = 79
 """Columns for sentences; paths and source lines are as long as they are."""
+
+_LONGEST_PATH = 4_096
+"""Characters of a path: as many as Linux opens."""
+
+LONGEST_LINE = 500
+"""Characters of a line of source code: one that a program wrote may have megabytes."""
 
 _FAR_AWAY = os.path.join("..", "..", "..")  # noqa: PTH118 - compared as a string
 
@@ -198,7 +205,7 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
         lines.append("first asked at" if leak.kind == "generator" else "created at")
         creators = _creators(leak, verbosity)
         lines += _frames(creators[:1], root)
-        lines += [f"    from {_path(place, root)}:{place.line} in {place.function}" for place in creators[1:]]
+        lines += [f"    from {_path(place, root)}:{place.line} in {plain(place.function)}" for place in creators[1:]]
         lines += [
             f"    by the task {name}, created at {_path(place, root)}:{place.line}"
             for name, place in leak.ancestors
@@ -241,7 +248,7 @@ def _places(leak: Leak) -> list[Place]:
 def _since(leak: Leak) -> str:
     """When it was started: the phase of the test, the test that a fixture was made for."""
     if leak.owner_kind == "fixture":
-        return f" of {leak.nodeid}"
+        return f" of {plain(leak.nodeid)}"
     return f" ({leak.phase})" if leak.phase else ""
 
 
@@ -267,14 +274,15 @@ def _stand(waits: Sequence[Place], verbosity: int) -> list[Place]:
 def _frames(places: Iterable[Place], root: str) -> list[str]:
     lines: list[str] = []
     for place in places:
-        function = f" in {place.function}" if place.function else ""
+        function = f" in {plain(place.function)}" if place.function else ""
         lines.append(f"{_path(place, root)}:{place.line}:{function}")
         source = linecache.getline(place.path, place.line).rstrip()
         if not source.strip():
             continue
         indent = len(source) - len(source.lstrip())
-        lines.append(f"    {source.strip()}")
-        if place.column is not None and place.end_column is not None:
+        shown = plain(source.strip(), LONGEST_LINE)
+        lines.append(f"    {shown}")
+        if place.column is not None and place.end_column is not None and len(shown) == len(source.strip()):
             encoded = source.encode()
             start = len(encoded[: place.column].decode(errors="replace")) - indent
             end = len(encoded[: place.end_column].decode(errors="replace")) - indent
@@ -288,8 +296,8 @@ def _path(place: Place, root: str) -> str:
     try:
         relative = os.path.relpath(place.path, root)
     except ValueError:  # another drive
-        return place.path
-    return place.path if relative.startswith(_FAR_AWAY) else relative
+        relative = _FAR_AWAY
+    return plain(place.path if relative.startswith(_FAR_AWAY) else relative, _LONGEST_PATH)
 
 
 def _things(leaks: Sequence[Leak]) -> str:

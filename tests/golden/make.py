@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,8 @@ SURROUNDINGS = (
 )
 """Variables by which pytest writes otherwise than to a person at a plain terminal."""
 
+_LEAKS = "leaks.json"
+
 _INI = """\
 [pytest]
 asyncio_mode = auto
@@ -28,7 +31,7 @@ python_files = *.py
 
 
 def report(case: Path, folder: Path, *options: str) -> str:
-    """Run one case in `folder` and give what the user reads, from the first failure on.
+    """Run one case in `folder` and give what the user reads, from the first failure on, and each cause's fingerprint.
 
     What changes from run to run, or from one Python to the next, is written as `…`: seconds, file descriptors,
     ports, process ids, the standard library's own lines.
@@ -39,7 +42,15 @@ def report(case: Path, folder: Path, *options: str) -> str:
     command = [sys.executable, "-m", "pytest", *(word for plugin in plugins for word in ("-p", plugin))]
     inherited = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     result = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "--show-capture=no", *options, case.name],
+        [
+            *command,
+            "-p",
+            "no:cacheprovider",
+            "--show-capture=no",
+            f"--taskleak-report=json:{_LEAKS}",
+            *options,
+            case.name,
+        ],
         cwd=folder,
         env={**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "80"},
         capture_output=True,
@@ -64,7 +75,10 @@ def report(case: Path, folder: Path, *options: str) -> str:
         (r"sleeps until \+[\d.]+ s", "sleeps until +… s"),
     ):
         text = re.sub(pattern, word, text)
-    return re.sub(r"=+ (\d.*…s) =+", r"\1", text)
+    text = re.sub(rf"-+ taskleak report: .*{_LEAKS} -+\n", "", text)
+    text = re.sub(r"=+ (\d.*…s) =+", r"\1", text)
+    causes = json.loads((folder / _LEAKS).read_text(encoding="utf-8"))["causes"]
+    return "\n".join([f"{text}fingerprints", *(f"{cause['fingerprint']} {cause['path']}" for cause in causes), ""])
 
 
 def expected(case: Path) -> Path:

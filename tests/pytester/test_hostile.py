@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pytest_taskleak.leak import plain
@@ -83,3 +85,30 @@ def test_things_with_a_hostile_repr_are_told_of(judged):
     assert words == {"test_it": "FAILED"}
     assert "waits on `Event.wait`" in text
     assert "no repr" not in text
+
+
+def test_a_file_with_a_hostile_name_and_a_line_of_a_megabyte_is_told_of(project):
+    folder = "a\x1b[31m\nb<script>"
+    project.write(f"{folder}/helper.py", "def start(): return asyncio.create_task(forever()); " + "x = 0; " * 150_000)
+    project.write(
+        source="""
+        import sys
+        from pathlib import Path
+
+        sys.path.insert(0, str(next(Path(__file__).parent.glob("a*b*"))))
+        import helper
+
+        async def test_it():
+            helper.start()
+        """
+    )
+    result = project.run("--taskleak-report=json:it.json", "--taskleak-report=md:it.md")
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert "a\\x1b[31m b<script>/helper.py:" in text
+    assert "more characters)" in text
+    markdown = (project.pytester.path / "it.md").read_text(encoding="utf-8")
+    assert "\x1b" not in text + markdown
+    assert len(text) + len(markdown) < 20_000
+    document = json.loads((project.pytester.path / "it.json").read_text(encoding="utf-8"))
+    assert document["leaks"][0]["path"] == f"{folder}/helper.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import get_args
 
@@ -183,3 +184,17 @@ def test_a_defect_in_one_report_leaves_the_other_and_the_outcome_alone(project, 
     assert "its own defect" in result.stdout.str()
     assert not (project.pytester.path / "leaks.json").exists()
     assert (project.pytester.path / "leaks.md").exists()
+
+
+def test_a_fingerprint_outlives_edits_around_it_and_another_folder(project, monkeypatch):
+    """That it is the same on each Python is shown by the expected reports in golden."""
+    before = {cause["fingerprint"]: cause["line"] for cause in read(project)["causes"]}
+    moved = project.pytester.mkdir("elsewhere")
+    project.pytester.path.joinpath("pytest.ini").rename(moved / "pytest.ini")
+    lines = textwrap.dedent(LEAKS).replace("async def parent():", "async def parent():\n    more = 1")
+    project.write("elsewhere/test_it.py", "# more\n" * 7 + lines)
+    monkeypatch.chdir(moved)
+    project.run("--taskleak-report=json:leaks.json")
+    causes = json.loads((moved / "leaks.json").read_text(encoding="utf-8"))["causes"]
+    assert [cause["fingerprint"] for cause in causes] == list(before)
+    assert {cause["line"] - before[cause["fingerprint"]] for cause in causes} == {8}
