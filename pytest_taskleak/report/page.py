@@ -41,6 +41,16 @@ _LONGEST = 600
 _KINDS = {"pending": "pending task", "destroyed": "destroyed task", "growth": "growing type"}
 """What a kind is called where its name does not say it."""
 
+_STANDS = {
+    "lost-exception": "raised at",
+    "lost-callback": "raised at",
+    "never-awaited": "coroutine",
+    "destroyed": "coroutine",
+    "blocked-loop": "blocked in",
+    "growth": "grows in",
+}
+"""What the line is at which it waits, where it does not stand there."""
+
 
 def as_html(found: Found, root: str) -> str:
     """The run as one page of less than 5,000,000 bytes of UTF-8, which asks no network for anything.
@@ -174,12 +184,12 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
     line = _same(leak.line_to_change, (*leak.created, *leak.waits), (*created, *waits))
     stand = next((frame for frame in reversed(waits) if frame["own"]), waits[0] if waits else None)
     grows = leak.kind == "growth"
-    blocked = leak.kind == "blocked-loop"
+    did = "held up" if leak.kind == "blocked-loop" else "outlived"
     return {
         **told,
         "kind_words": _KINDS.get(leak.kind, leak.kind.replace("-", " ")),
         "label": "" if grows else task_label(leak),
-        "did": "objects grow with each repetition of" if grows else "held up" if blocked else "outlived",
+        "did": "objects grow with each repetition of" if grows else did,
         "whose": owner_label(leak),
         "since": f" of {leak.nodeid}" if leak.owner_kind == "fixture" else f" ({leak.phase})" if leak.phase else "",
         "others": len(owners) - 1,
@@ -187,6 +197,7 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
         "modes": Counter(mode for _, mode, _ in members),
         "frame": line,
         "stand": stand if stand is not line else None,
+        "stand_words": _STANDS.get(leak.kind, "stands at"),
         "waits": waits if len(waits) > 1 else [],
         "created": created if len(created) > 1 else [],
         "unseen": leak.kind == "pending" and not created,
@@ -274,6 +285,4 @@ def _shown(value: object) -> object:
 
 def _with_code(text: str) -> Markup:
     """A sentence with what stands between backticks as code."""
-    pieces = re.split("`([^`]+)`", str(_shown(text)))
-    code = Markup("<code>{}</code>")
-    return Markup("").join(code.format(piece) if number % 2 else escape(piece) for number, piece in enumerate(pieces))
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(_shown(text)))))  # noqa: S704 - it is escaped first

@@ -129,6 +129,12 @@
     apply();
   };
 
+  const measuring = () => {
+    const bar = document.getElementById("filter");
+    if (!bar) return;
+    new ResizeObserver(() => root.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar);
+  };
+
   const printing = () => {
     let opened = [];
     addEventListener("beforeprint", () => {
@@ -145,6 +151,7 @@
     themes();
     copying();
     filters();
+    measuring();
     printing();
   });
 })();
