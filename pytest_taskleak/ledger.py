@@ -99,7 +99,7 @@ class Ledger:
                 terminal.line(f"{defect.rstrip()}\n({times} ×)" if times > 1 else defect.rstrip())
 
 
-_FORMATS = {"json": "as_json", "md": "as_markdown"}
+_FORMATS = {"html": "as_html", "json": "as_json", "md": "as_markdown"}
 """What writes each of `values.FORMATS`, in `report`, where it is imported at its first use."""
 
 

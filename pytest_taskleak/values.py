@@ -7,6 +7,7 @@ All raise `pytest.UsageError`, which names what was given and what is valid.
 from __future__ import annotations
 
 import errno
+import importlib.util
 import math
 import os
 import tempfile
@@ -115,7 +116,7 @@ class Report(NamedTuple):
     path: Path
 
 
-FORMATS = ("json", "md")
+FORMATS = ("html", "json", "md")
 
 
 def report(text: str) -> Report:
@@ -127,6 +128,8 @@ def report(text: str) -> Report:
             f"{option}: {text!r} is not valid; give a format and a file as in json:leaks.json, with one of "
             f"{', '.join(FORMATS)}"
         )
+    if kind == "html" and importlib.util.find_spec("jinja2") is None:
+        raise pytest.UsageError(f"{option}: {text!r} needs jinja2: pip install 'pytest-taskleak[html]'")
     return Report(kind, _writable(f"{option}: {text!r}", name))
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import linecache
 import platform
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.leak import plain
-from pytest_taskleak.report.text import LONGEST_LINE, grouped, one_line
+from pytest_taskleak.report.text import grouped, one_line, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,12 +88,15 @@ def _line(leak: Leak, root: str) -> dict[str, Any]:
 
 
 def _frame(place: Place, root: str) -> dict[str, Any]:
+    source, span = source_of(place)
     return {
         "path": _path(place, root),
         "line": place.line,
         "function": place.function,
         "own": place.own,
-        "source": plain(linecache.getline(place.path, place.line).strip(), LONGEST_LINE),
+        "source": source,
+        "column": span[0] if span else None,
+        "end_column": span[1] if span else None,
     }
 
 

@@ -276,19 +276,29 @@ def _frames(places: Iterable[Place], root: str) -> list[str]:
     for place in places:
         function = f" in {plain(place.function)}" if place.function else ""
         lines.append(f"{_path(place, root)}:{place.line}:{function}")
-        source = linecache.getline(place.path, place.line).rstrip()
-        if not source.strip():
+        source, span = source_of(place)
+        if not source:
             continue
-        indent = len(source) - len(source.lstrip())
-        shown = plain(source.strip(), LONGEST_LINE)
-        lines.append(f"    {shown}")
-        if place.column is not None and place.end_column is not None and len(shown) == len(source.strip()):
-            encoded = source.encode()
-            start = len(encoded[: place.column].decode(errors="replace")) - indent
-            end = len(encoded[: place.end_column].decode(errors="replace")) - indent
-            if 0 <= start < end and end - start < len(source.strip()):
-                lines.append(f"    {' ' * start}{'^' * (end - start)}")
+        lines.append(f"    {source}")
+        if span and span != (0, len(source)):
+            lines.append(f"    {' ' * span[0]}{'^' * (span[1] - span[0])}")
     return lines
+
+
+def source_of(place: Place) -> tuple[str, tuple[int, int] | None]:
+    """Its line of code without indentation, "" where it cannot be read, and where in it the expression stands.
+
+    None where nobody knows, or where it goes on in another line; counted in characters from 0.
+    """
+    line = linecache.getline(place.path, place.line).rstrip()
+    source = plain(line.strip(), LONGEST_LINE)
+    if len(source) != len(line.strip()) or not source or place.column is None or place.end_column is None:
+        return source, None
+    indent = len(line) - len(line.lstrip())
+    encoded = line.encode()
+    start = len(encoded[: place.column].decode(errors="replace")) - indent
+    end = len(encoded[: place.end_column].decode(errors="replace")) - indent
+    return source, (start, end) if 0 <= start < end <= len(source) else None
 
 
 def _path(place: Place, root: str) -> str:
