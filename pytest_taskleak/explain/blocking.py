@@ -73,6 +73,7 @@ def describe_stall(stall: Stall, owner: Owner, places: Places) -> Leak:
         ancestors=(),
         **blame(owner),
         phase=stall.phase,
+        distribution=places.library(*stack),
     )
 
 

@@ -48,6 +48,7 @@ def describe_future(
         ("its exception was never retrieved", detail, "it had ended"),
         (owner, phase),
         (stands, places.places(calls)),
+        places,
     )
 
 
@@ -61,6 +62,7 @@ def describe_callback(error: BaseException, owner: Owner | None, phase: str, pla
         ("its exception was never handled", detail, "its loop went on"),
         (owner, phase),
         (stands, ()),
+        places,
     )
 
 
@@ -81,15 +83,17 @@ def describe_unawaited(found: Any, owner: Owner | None, created: Sequence[Call],
         ("never awaited", "", "freed before it had begun"),
         (owner, found.phase),
         ((places.definition(code),) if code is not None else (), sites),
+        places,
     )
 
 
-def _leak(
+def _leak(  # noqa: PLR0913, PLR0917 - a leak is told from many sides, and each is one argument
     kind: tuple[Kind, str],
     what: str,
     text: tuple[str, str, str],
     whose: tuple[Owner | None, str],
     where: tuple[tuple[Place, ...], tuple[Place, ...]],
+    places: Places,
 ) -> Leak:
     owner, phase = whose
     verdict, detail, settled = text
@@ -107,4 +111,5 @@ def _leak(
         **blame(owner),
         phase=phase,
         called=kind[1],
+        distribution=places.library(*where[1], *where[0]),
     )

@@ -120,4 +120,5 @@ def describe_thing(  # noqa: PLR0913 - a leak is told from many sides, and each 
         ancestors=(),
         **blame(owner),
         phase=phase,
+        distribution=places.library(*created, *words.stands),
     )

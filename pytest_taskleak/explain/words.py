@@ -185,6 +185,7 @@ def describe_running(thread: str, owner: Owner, phase: str, calls: tuple[Call, .
         ancestors=(),
         **blame(owner),
         phase=phase,
+        distribution=places.library(*created),
     )
 
 
@@ -215,6 +216,7 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
         ancestors=_ancestors(origin, places),
         **blame(owner),
         phase=origin.phase if origin is not None else "",
+        distribution=places.library(*created, *words.stands),
     )
 
 
