@@ -142,6 +142,7 @@ class _Own(dict[str, bool]):
             not filename.startswith(("<", *self._library))
             and not any(part in filename for part in INSTALLED)
             and filename.endswith(".py")
+            and (os.path.isabs(filename) or os.path.exists(filename))  # noqa: PTH110, PTH117 - hot, and strings all along
         )
         return own
 

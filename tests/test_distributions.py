@@ -152,6 +152,14 @@ def test_it_is_nobodys_where_a_line_of_the_projects_own_took_part_or_the_library
     assert places.library(at("copied/it.py"), at("lib/it.py")) is None
 
 
+def test_what_a_compiled_library_calls_its_files_is_not_the_projects_own(tmp_path, places, monkeypatch):
+    """Cython names them relative to where they were compiled."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").touch()
+    assert not places.own("aiohttp/_websocket/reader_c.py")
+    assert places.own("script.py")
+
+
 def test_what_is_installed_from_a_folder_outside_of_the_project_is_a_library(tmp_path, monkeypatch):
     other, mine = tmp_path / "other", tmp_path / "mine"
     for folder in (other, mine):

@@ -6,6 +6,7 @@ import ast
 import linecache
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_taskleak.distributions import INSTALLED
 from pytest_taskleak.explain.causes import TABLE
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def cause(  # noqa: PLR0913 - as above
     stands, made = set(_functions(waits[::-1])), set(_functions(created))
     if created and _discarded(created):
         made.add(("", "discarded"))
+    if _is_a_librarys(waits, created):
+        made.add(("a library", "any"))
     facts = _Facts(kind, on, state, never, stands, made)
     return max(TABLE, key=lambda name: _fits(TABLE[name], facts))
 
@@ -108,6 +111,13 @@ def _functions(places: Iterable[Place]) -> Iterator[tuple[str, str]]:
         last = package, place.function
     if last is not None:
         yield last
+
+
+def _is_a_librarys(waits: Sequence[Place], created: Sequence[Place]) -> bool:
+    """Whether an installed library made it, and no line of the project's own takes part in it."""
+    maker = next((place for place in created if not place.module.startswith("asyncio/")), None)
+    installed = maker is not None and not maker.own and any(part in maker.path for part in INSTALLED)
+    return installed and not any(place.own for place in waits)
 
 
 def _discarded(created: Sequence[Place]) -> bool:
