@@ -84,7 +84,7 @@ class assert_no_leaks:  # noqa: N801 - used as a statement, like `contextlib.sup
         self._strict = strict
         self._cancel = cancel
         self._expect = (expect,) if isinstance(expect, str) else tuple(expect)
-        self._places = Places(Path.cwd())
+        self._places = Places(Path.cwd(), whole=False)
 
     async def __aenter__(self) -> None:
         """Begin: from here on, what the current task starts is the block's."""

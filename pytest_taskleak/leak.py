@@ -145,6 +145,7 @@ class Leak:
         children: What follows from it, folded: coroutine and what it waits for.
         holders: Who holds it, the shortest way from something alive; "nobody"; "" where that was not found out.
         suspect: The part of `holders` to look at: the last that the project's own code wrote, "" where none is.
+        distribution: Name and version of the library that it is of; None where it is none's, or nobody knows.
         called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
@@ -167,6 +168,7 @@ class Leak:
     holders: str = ""
     suspect: str = ""
     called: str = ""
+    distribution: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         """Make plain what a program may have named as it likes."""
@@ -196,7 +198,17 @@ class Leak:
     @property
     def in_library(self) -> bool:
         """Whether no line of the project's own took part in it."""
-        return not any(place.own for place in (*self.created, *self.waits))
+        return self.distribution is not None or not any(place.own for place in (*self.created, *self.waits))
+
+    @property
+    def library(self) -> str:
+        """The library that it is of, with its version: "aiohttp 3.13.5"; "" where that is unknown, or it is none's."""
+        if self.distribution is None:
+            return ""
+        if self.distribution[0] != "Python":
+            return plain(" ".join(self.distribution))
+        module = next((place.module for place in (*self.created, *self.waits)), "")
+        return f"{module.partition('/')[0].removesuffix('.py')}, {' '.join(self.distribution)}"
 
     @property
     def fingerprint(self) -> str:
@@ -220,6 +232,7 @@ class Leak:
         fields["created"] = [list(place) for place in self.created]
         fields["ancestors"] = [[text, list(place) if place else None] for text, place in self.ancestors]
         fields["children"] = list(self.children)
+        fields["distribution"] = list(self.distribution) if self.distribution else None
         return fields
 
     @classmethod
@@ -230,6 +243,7 @@ class Leak:
         fields["created"] = tuple(Place(*place) for place in fields["created"])
         fields["ancestors"] = tuple((text, Place(*place) if place else None) for text, place in fields["ancestors"])
         fields["children"] = tuple(fields["children"])
+        fields["distribution"] = tuple(fields["distribution"]) if fields["distribution"] else None
         return cls(**fields)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import platform
 import sys
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_taskleak.distributions import INSTALLED, checkout_of, distribution_of, normalized
 from pytest_taskleak.leak import Place
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 ASYNCIO = f"{Path(asyncio.__file__).parent}{os.sep}"
 """The folder of asyncio's own files, as the names of code objects begin with it."""
 
-_INSTALLED = ("site-packages", "dist-packages")
+_HOSTS = ("anyio", "pluggy", "pytest", "pytest-asyncio")
+"""Distributions that run others' work: a leak is named after one of them only where nobody else took part."""
 
 
 class Places:
@@ -34,9 +37,15 @@ class Places:
         own: Whether the file of that name is the project's own code.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Make it for a project that lives at `root`, to which module names are made relative."""
+    def __init__(self, root: Path, *, whole: bool = True) -> None:
+        """Make it for a project.
+
+        Args:
+            root: Where it lives; module names are made relative to it.
+            whole: Whether all of the project is there, so that what is installed from another folder is a library.
+        """
         self._root = f"{root}{os.sep}"
+        self._whole = whole
         here = str(Path(__file__).parent)
         self._library = tuple(
             f"{path}{os.sep}"
@@ -50,7 +59,7 @@ class Places:
 
     def standard(self, filename: str) -> bool:
         """Whether the file is the standard library's, or the interpreter's own."""
-        return filename.startswith(("<", *self._standard)) and not any(part in filename for part in _INSTALLED)
+        return filename.startswith(("<", *self._standard)) and not any(part in filename for part in INSTALLED)
 
     def place(self, call: Call) -> Place:
         """The line of a recorded call."""
@@ -75,6 +84,31 @@ class Places:
         """A line of which no code is at hand."""
         return Place(path, line, function, None, None, self.own(path), self._module(path), line)
 
+    def library(self, *places: Place) -> tuple[str, str] | None:
+        """Name and version of the distribution that work is of, of which all places are given.
+
+        Returns:
+            None where the project's own code took part, or nobody knows; "Python" for the standard library.
+        """
+        found: list[tuple[str, str] | None] = []
+        for place in places:
+            if place.own and not self._is_elsewhere(place.path):
+                return None
+            if not self.standard(place.path):
+                it = checkout_of(place.path) if place.own else distribution_of(place.path)
+                found.append(it[:2] if it is not None else None)
+        if places and not found:
+            return "Python", platform.python_version()
+        guests = (it for it in found if it is None or normalized(it[0]) not in _HOSTS)
+        return next(guests, found[0] if found else None)
+
+    def _is_elsewhere(self, filename: str) -> bool:
+        """Whether a file is outside of the project, and installed from the folder of another."""
+        if not self._whole or filename.startswith(self._root):
+            return False
+        checkout = checkout_of(filename)
+        return checkout is not None and not os.path.realpath(self._root).startswith(f"{checkout[2]}{os.sep}")
+
     def maker(self, calls: Sequence[Call]) -> str:
         """The function that made something, by qualified name: the project's own before any other."""
         codes = [code for code, _ in calls]
@@ -90,7 +124,7 @@ class Places:
         if filename.startswith(self._root) and self.own(filename):
             return Path(filename.removeprefix(self._root)).as_posix()
         parts = Path(filename).parts
-        for marker in (*_INSTALLED, f"python{sys.version_info.major}.{sys.version_info.minor}"):
+        for marker in (*INSTALLED, f"python{sys.version_info.major}.{sys.version_info.minor}"):
             if marker in parts:
                 return "/".join(parts[parts.index(marker) + 1 :])
         return "/".join(parts[-2:])
@@ -106,8 +140,9 @@ class _Own(dict[str, bool]):
     def __missing__(self, filename: str) -> bool:
         own = self[filename] = (
             not filename.startswith(("<", *self._library))
-            and not any(part in filename for part in _INSTALLED)
+            and not any(part in filename for part in INSTALLED)
             and filename.endswith(".py")
+            and (os.path.isabs(filename) or os.path.exists(filename))  # noqa: PTH110, PTH117 - hot, and strings all along
         )
         return own
 

@@ -45,6 +45,7 @@ RANKS = {
     "descriptors": 2,
     "files": 2,
     "places": 2,
+    "distributions": 1,
     "leak": 1,
     "model": 0,
 }

@@ -1,13 +1,10 @@
 """What the README shows is what its reader gets."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from golden.make import SURROUNDINGS, expected
+from golden.make import demonstration, expected
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,14 +35,9 @@ def test_the_two_commands_are_there(command):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def demonstration():
-    """What `make demo` shows in a terminal of 80 columns."""
-    command = [sys.executable, "examples/demo.py"]
-    surroundings = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS} | {"COLUMNS": "80"}
-    return subprocess.run(
-        command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+@pytest.fixture(scope="module", name="demonstration")
+def shown_by_the_demonstration():
+    return demonstration()
 
 
 def test_the_report_is_the_demonstrations(demonstration):

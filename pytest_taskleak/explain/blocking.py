@@ -6,6 +6,7 @@ import linecache
 import re
 from typing import TYPE_CHECKING
 
+from pytest_taskleak.explain.hints import hint
 from pytest_taskleak.explain.words import GIVEN_BY_ASYNCIO
 from pytest_taskleak.leak import Leak
 from pytest_taskleak.model import blame
@@ -16,17 +17,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.leak import Place
     from pytest_taskleak.model import Owner, Stall
     from pytest_taskleak.places import Places
-
-HINTS = {
-    "sleep": "`await asyncio.sleep(...)` instead: `time.sleep` stops every task of the loop.",
-    "io": "Call it in a thread (`await asyncio.to_thread(...)`), or use an async client.",
-    "process": "`await asyncio.create_subprocess_exec(...)`, or call it in a thread (`await asyncio.to_thread(...)`).",
-    "thread": "Do not wait for another thread inside the loop: `await asyncio.wrap_future(...)` for its future, "
-    "`await asyncio.to_thread(...)` for a lock, an event or its end.",
-    "import": "Import it at the top of the module: the first import reads and runs files.",
-    "computes": "Compute in a process pool (`loop.run_in_executor(ProcessPoolExecutor(), ...)`), or in parts with "
-    "`await asyncio.sleep(0)` between them.",
-}
 
 _BY_MODULE = {
     "concurrent/futures/_base.py": "thread",
@@ -48,9 +38,11 @@ _BY_NAME = {
     "system": "process",
     "waitpid": "process",
     **dict.fromkeys(("accept", "connect", "recv", "recv_into", "recvfrom", "recvmsg", "sendall", "sendto"), "io"),
-    **dict.fromkeys(("getaddrinfo", "gethostbyname", "poll", "select"), "io"),
-    **dict.fromkeys(("commit", "execute", "executemany", "executescript", "fetchall"), "io"),
-    **dict.fromkeys(("fsync", "input", "open", "read", "readinto", "readline", "readlines", "write"), "io"),
+    **dict.fromkeys(("poll", "select"), "io"),
+    **dict.fromkeys(("getaddrinfo", "gethostbyname", "gethostbyaddr"), "names"),
+    **dict.fromkeys(("commit", "execute", "executemany", "executescript", "fetchall"), "database"),
+    **dict.fromkeys(("fsync", "open", "read", "readinto", "readline", "readlines", "write"), "file"),
+    "input": "input",
 }
 """Functions written in C, which have no frame: by the name that they are called by."""
 
@@ -74,13 +66,14 @@ def describe_stall(stall: Stall, owner: Owner, places: Places) -> Leak:
         coroutine=stall.runs if stack and stack[-1].own else own,
         verdict=f"blocked the loop for {seconds} s (threshold {stall.threshold:g} s)",
         detail=f"{step}, in `{call}`" if call else f"{step}, computing",
-        hint=HINTS[kind],
+        hint=hint("blocked-loop", kind, waits=stack[::-1], created=created),
         settled="the loop went on when it was over",
         waits=stack[::-1],
         created=created if any(place.own for place in created) else (),
         ancestors=(),
         **blame(owner),
         phase=stall.phase,
+        distribution=places.library(*stack),
     )
 
 
@@ -99,7 +92,9 @@ def _why(stack: Sequence[Place], runs: str) -> tuple[str, str]:
         if inner.path.startswith("<frozen importlib"):
             return "import", call
         if inner.module in _BY_MODULE:
-            return _BY_MODULE[inner.module], call or inner.function
+            called = stack[number - 1]
+            names = called.module == "socket.py" and _BY_NAME.get(called.function) == "names"
+            return "names" if names else _BY_MODULE[inner.module], call or inner.function
     innermost = call if number == 0 else _call(stack[0])
     if innermost.startswith("with "):
         return "thread", call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_taskleak.explain.hints import hint
 from pytest_taskleak.leak import Leak
 from pytest_taskleak.model import blame
 
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.leak import Kind, Place
     from pytest_taskleak.model import Call, Owner
     from pytest_taskleak.places import Places
-
-HINTS = {
-    "future": "Retrieve the exception: await the future, or look at `future.exception()` in a done-callback.",
-    "callback": "Catch the exception in the callback: nobody above it can.",
-    "coroutine": "Await it, or make a task of it; `close()` it where it shall not run after all.",
-}
 
 
 def raised(error: BaseException, places: Places) -> tuple[str, tuple[Place, ...]]:
@@ -50,9 +45,10 @@ def describe_future(
     return _leak(
         ("lost-exception", "future"),
         places.maker(calls),
-        ("its exception was never retrieved", detail, HINTS["future"], "it had ended"),
+        ("its exception was never retrieved", detail, "it had ended"),
         (owner, phase),
         (stands, places.places(calls)),
+        places,
     )
 
 
@@ -63,9 +59,10 @@ def describe_callback(error: BaseException, owner: Owner | None, phase: str, pla
     return _leak(
         ("lost-callback", ""),
         first.function if first is not None else "unknown",
-        ("its exception was never handled", detail, HINTS["callback"], "its loop went on"),
+        ("its exception was never handled", detail, "its loop went on"),
         (owner, phase),
         (stands, ()),
+        places,
     )
 
 
@@ -83,28 +80,30 @@ def describe_unawaited(found: Any, owner: Owner | None, created: Sequence[Call],
     return _leak(
         ("never-awaited", ""),
         found.name,
-        ("never awaited", "", HINTS["coroutine"], "freed before it had begun"),
+        ("never awaited", "", "freed before it had begun"),
         (owner, found.phase),
         ((places.definition(code),) if code is not None else (), sites),
+        places,
     )
 
 
-def _leak(
+def _leak(  # noqa: PLR0913, PLR0917 - a leak is told from many sides, and each is one argument
     kind: tuple[Kind, str],
     what: str,
-    text: tuple[str, str, str, str],
+    text: tuple[str, str, str],
     whose: tuple[Owner | None, str],
     where: tuple[tuple[Place, ...], tuple[Place, ...]],
+    places: Places,
 ) -> Leak:
     owner, phase = whose
-    verdict, detail, hint, settled = text
+    verdict, detail, settled = text
     return Leak(
         kind=kind[0],
         task="",
         coroutine=what,
         verdict=verdict,
         detail=detail,
-        hint=hint,
+        hint=hint(kind[0], kind[1], waits=where[0], created=where[1]),
         settled=settled,
         waits=where[0],
         created=where[1],
@@ -112,4 +111,5 @@ def _leak(
         **blame(owner),
         phase=phase,
         called=kind[1],
+        distribution=places.library(*where[1], *where[0]),
     )

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.callbacks import callbacks_of
+from pytest_taskleak.explain.hints import hint
 from pytest_taskleak.explain.holders import held_by
 from pytest_taskleak.explain.transports import TOLD
 from pytest_taskleak.leak import Leak
@@ -28,7 +29,7 @@ class Sketch:
         what: What it is or runs, by name: a callback, a generator, an address.
         verdict: What became of it, in a few words.
         detail: What else is known, "" for nothing.
-        hint: One sentence on how to mend it.
+        sort: Which sort of its kind it is, by a name that hints know it by; "" for no sort.
         stands: Where it stands, the outermost first.
         name: The name that somebody gave it, "" for none.
     """
@@ -36,19 +37,9 @@ class Sketch:
     what: str
     verdict: str
     detail: str
-    hint: str
+    sort: str
     stands: tuple[Place, ...] = ()
     name: str = ""
-
-
-HINTS = {
-    "future": "Settle the future on every path (result, exception or `cancel()`), and drop it from what holds it.",
-    "timer": "Keep the handle that `call_later` returns, and `cancel()` it in the end.",
-    "generator": "Close it (`async with contextlib.aclosing(...)`) or iterate it to its end.",
-    "transport": "Close it (`writer.close()`, `await writer.wait_closed()`), or the client that keeps it.",
-    "server": "Leave it by `async with server`, or `server.close()` and `await server.wait_closed()`.",
-    "subprocess": "End it (`process.terminate()`), and `await process.wait()`.",
-}
 
 
 def sketch(  # noqa: PLR0913, PLR0917 - each kind is told from others of these
@@ -66,7 +57,7 @@ def sketch(  # noqa: PLR0913, PLR0917 - each kind is told from others of these
     """
     if kind in TOLD:
         told = TOLD[kind](thing, note)
-        return Sketch(told.what, told.verdict, told.detail, HINTS[kind], name=told.name)
+        return Sketch(told.what, told.verdict, told.detail, told.sort, name=told.name)
     return _SKETCHES[kind](thing, calls, now, places)
 
 
@@ -76,20 +67,21 @@ def _future(future: Any, calls: Sequence[Call], _now: float, places: Places) -> 
         what=places.maker(calls),
         verdict=f"held by {holder}" if holder else "pending",
         detail="nobody has settled it",
-        hint=HINTS["future"],
+        sort="",
     )
 
 
-def _timer(timer: Any, _calls: Sequence[Call], now: float, _places: Places) -> Sketch:
+def _timer(timer: Any, calls: Sequence[Call], now: float, _places: Places) -> Sketch:
     name = next((name for piece in callbacks_of(timer) if (name := getattr(piece, "__qualname__", ""))), "a callback")
-    return Sketch(name, f"fires in +{max(0.0, timer.when() - now):.0f} s", "", HINTS["timer"])
+    repeats = bool(calls) and calls[0][0].co_qualname == name
+    return Sketch(name, f"fires in +{max(0.0, timer.when() - now):.0f} s", "", "repeats" if repeats else "")
 
 
 def _generator(generator: Any, _calls: Sequence[Call], _now: float, places: Places) -> Sketch:
     frame: FrameType | None = generator.ag_frame
     code: CodeType = generator.ag_code
     stands = (places.place((code, frame.f_lasti)),) if frame is not None else ()
-    return Sketch(generator.__qualname__, "left suspended", "", HINTS["generator"], stands)
+    return Sketch(generator.__qualname__, "left suspended", "", "", stands)
 
 
 _SKETCHES: dict[Kind, Callable[[Any, Sequence[Call], float, Places], Sketch]] = {
@@ -112,6 +104,7 @@ def describe_thing(  # noqa: PLR0913 - a leak is told from many sides, and each 
 ) -> Leak:
     """Say what is wrong with a thing that outlived its owner."""
     verdict, detail = words.verdict, words.detail
+    created = places.places(calls)
     if piled_up:
         verdict, detail = f"accumulates, {verdict}", f"{len(piled_up)} tests each left more"
     return Leak(
@@ -120,11 +113,12 @@ def describe_thing(  # noqa: PLR0913 - a leak is told from many sides, and each 
         coroutine=words.what,
         verdict=verdict,
         detail=detail,
-        hint=words.hint,
+        hint=hint(kind, words.sort, waits=words.stands, created=created),
         settled=settled,
         waits=words.stands,
-        created=places.places(calls),
+        created=created,
         ancestors=(),
         **blame(owner),
         phase=phase,
+        distribution=places.library(*created, *words.stands),
     )

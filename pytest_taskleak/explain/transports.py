@@ -26,12 +26,14 @@ class Told(NamedTuple):
         name: An address or a command, "" for none.
         verdict: What became of it.
         detail: What else is known, "" for nothing.
+        sort: Which sort of its kind it is, by a name that hints know it by; "" for no sort.
     """
 
     what: str
     name: str
     verdict: str
     detail: str
+    sort: str = ""
 
 
 def _transport(transport: Any, note: str) -> Told:
@@ -39,10 +41,10 @@ def _transport(transport: Any, note: str) -> Told:
     detail = f"fd {number}" if number >= 0 else ""
     sock = transport.get_extra_info("socket")
     if sock is None or note == PIPE:
-        return Told("pipe", "", "still open", detail)
+        return Told("pipe", "", "still open", detail, "pipe")
     peer, here = _end(transport, "peername"), _end(transport, "sockname")
     if sock.type == socket.SOCK_DGRAM:
-        return Told("UDP socket connected" if peer else "UDP socket bound", peer or here, "still open", detail)
+        return Told("UDP socket connected" if peer else "UDP socket bound", peer or here, "still open", detail, "UDP")
     what = "TCP connection" if sock.family in _INTERNET else "unix connection"
     # Of a connection through a unix socket, one end has a name at most.
     return Told(what, peer or here, "still open", detail)
@@ -56,8 +58,8 @@ def _server(server: Any, _note: str) -> Told:
     if connections:
         details.append(f"{connections} connection{'' if connections == 1 else 's'} open")
     what = "TCP server" if sockets[0].family in _INTERNET else "unix server"
-    verdict = "still serving" if server.is_serving() else "never started, and not closed"
-    return Told(what, _address(sockets[0].getsockname()), verdict, ", ".join(details))
+    verdict, sort = ("still serving", "") if server.is_serving() else ("never started, and not closed", "idle")
+    return Told(what, _address(sockets[0].getsockname()), verdict, ", ".join(details), sort)
 
 
 def _subprocess(transport: Any, note: str) -> Told:

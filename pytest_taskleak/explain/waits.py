@@ -20,37 +20,17 @@ class Wait(NamedTuple):
     Attributes:
         verdict: "waits on `Queue.get`".
         detail: What is known of the thing it waits for, "" for nothing.
-        hint: What usually mends it.
+        on: The same by a name that hints know it by.
+        never: Whether nothing alive can end it.
     """
 
     verdict: str
     detail: str
-    hint: str
+    on: str
+    never: bool = False
 
 
-_STOP = "Keep the task, and in the end `cancel()` it and await it"
-
-HINTS = {
-    "future": "Settle the future on every path (result, exception or `cancel()`), or cancel the task and await it.",
-    "gather": "Await the gather to its end; when it is given up, cancel what it gathers and await that.",
-    "get": f"{_STOP}; or tell the consumer to end (a sentinel, `Queue.shutdown()` on 3.13+) and await it.",
-    "handler": "Retrieve the exception: await the task, or log `task.exception()` in a done-callback.",
-    "lock": f"{_STOP}; whoever holds the lock must release it (`async with`).",
-    "running": "Stop the loop (`loop.call_soon_threadsafe(loop.stop)`) and `join()` its thread before the owner ends.",
-    "shield": "`shield` outlives the timeout around it: keep the inner task, and in the end cancel and await it.",
-    "sleep": f"{_STOP} (a periodic task sleeps most of its life).",
-    "spins": f"{_STOP}; it never waits for anything, so it also burns the loop's time.",
-    "stream": "Close the connection (`writer.close()`, `await writer.wait_closed()`), then await the task that reads.",
-    "swallows": "Let `CancelledError` through: catch it only to clean up, and `raise` it again.",
-    "cancelled": "Await the task after `cancel()`: cancelling only asks it to end.",
-    "destroyed": "Keep a reference to the task and await it: the loop alone holds tasks weakly.",
-    "task": "Await it or cancel it before its owner ends; an `asyncio.TaskGroup` does both.",
-    "thread": "A thread's work cannot be cancelled: let it end (an event, a closed socket), then await the task.",
-    "wait": f"{_STOP}; or set what it waits for and await it.",
-}
-
-
-def _queue(verb: str, hint: str) -> Describe:
+def _queue(verb: str) -> Describe:
     def describe(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
         queue: asyncio.Queue[Any] = local["self"]
         details = {
@@ -58,7 +38,7 @@ def _queue(verb: str, hint: str) -> Describe:
             "put": f"the queue is full ({queue.maxsize})",
             "join": f"{getattr(queue, '_unfinished_tasks', '?')} items got no `task_done()`",
         }
-        return Wait(f"waits on `Queue.{verb}`", details[verb], hint)
+        return Wait(f"waits on `Queue.{verb}`", details[verb], f"Queue.{verb}")
 
     return describe
 
@@ -66,17 +46,17 @@ def _queue(verb: str, hint: str) -> Describe:
 def _sleep(local: Locals, loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
     handle: asyncio.TimerHandle | None = local.get("h")
     if handle is None:
-        return Wait("spins", "it is ready at every turn of the loop", HINTS["spins"])
+        return Wait("spins", "it is ready at every turn of the loop", "spins")
     left = max(0.0, handle.when() - loop.time())
-    return Wait(f"sleeps until +{left:.{0 if left >= _LONG else 1}f} s", "", HINTS["sleep"])
+    return Wait(f"sleeps until +{left:.{0 if left >= _LONG else 1}f} s", "", "sleep")
 
 
 _LONG = 9.95
 """Seconds from which on a tenth of one is no news."""
 
 
-def _plain(name: str, detail: str = "", hint: str = "wait") -> Describe:
-    wait = Wait(f"waits on `{name}`", detail, HINTS[hint])
+def _plain(name: str, detail: str = "") -> Describe:
+    wait = Wait(f"waits on `{name}`", detail, name)
     return lambda _local, _loop, _inner: wait
 
 
@@ -85,12 +65,15 @@ def _stream(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wa
     sock = transport.get_extra_info("socket") if transport is not None else None
     descriptor = sock.fileno() if sock is not None else -1
     verdict = f"waits for fd {descriptor}" if descriptor >= 0 else "waits for a stream"
-    return Wait(verdict, "a `StreamReader` with no data", HINTS["stream"])
+    return Wait(verdict, "a `StreamReader` with no data", "stream")
 
 
-def _socket(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
-    sock = local.get("sock")
-    return Wait(f"waits for fd {sock.fileno()}" if sock is not None else "waits for a socket", "", HINTS["stream"])
+def _socket(on: str) -> Describe:
+    def describe(local: Locals, _loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait:
+        sock = local.get("sock")
+        return Wait(f"waits for fd {sock.fileno()}" if sock is not None else "waits for a socket", "", on)
+
+    return describe
 
 
 def _around(name: str) -> Describe:
@@ -100,26 +83,35 @@ def _around(name: str) -> Describe:
 
 WAITS: dict[str, Describe] = {
     "sleep": _sleep,
-    "Queue.get": _queue("get", HINTS["get"]),
-    "Queue.put": _queue("put", HINTS["wait"]),
-    "Queue.join": _queue("join", HINTS["wait"]),
+    "Queue.get": _queue("get"),
+    "Queue.put": _queue("put"),
+    "Queue.join": _queue("join"),
     "Event.wait": _plain("Event.wait", "the event is not set"),
-    "Lock.acquire": _plain("Lock.acquire", "somebody holds the lock", "lock"),
-    "Semaphore.acquire": _plain("Semaphore.acquire", "no slot is free", "lock"),
+    "Lock.acquire": _plain("Lock.acquire", "somebody holds the lock"),
+    "Semaphore.acquire": _plain("Semaphore.acquire", "no slot is free"),
     "Condition.wait": _plain("Condition.wait", "nobody notified it"),
+    "Condition.wait_for": _plain("Condition.wait_for", "nobody notified it"),
     "Barrier.wait": _plain("Barrier.wait", "others are missing"),
     "StreamReader._wait_for_data": _stream,
-    "BaseSelectorEventLoop.sock_recv": _socket,
-    "BaseSelectorEventLoop.sock_recv_into": _socket,
-    "BaseSelectorEventLoop.sock_accept": _socket,
-    "BaseSelectorEventLoop.sock_connect": _socket,
-    "BaseSelectorEventLoop.sock_sendall": _socket,
+    "BaseSelectorEventLoop.sock_recv": _socket("sock_recv"),
+    "BaseSelectorEventLoop.sock_recv_into": _socket("sock_recv"),
+    "BaseSelectorEventLoop.sock_accept": _socket("sock_accept"),
+    "BaseSelectorEventLoop.sock_connect": _socket("connect"),
+    "BaseSelectorEventLoop.sock_sendall": _socket("sock_sendall"),
+    "StreamWriter.drain": _plain("StreamWriter.drain", "the peer does not read"),
+    "StreamWriter.wait_closed": _plain("StreamWriter.wait_closed", "the connection is open"),
+    "BaseEventLoop.shutdown_default_executor": _plain("shutdown_default_executor", "a thread is at work"),
+    "open_connection": _plain("open_connection", "the peer does not answer"),
+    "open_unix_connection": _plain("open_unix_connection", "the peer does not answer"),
+    "BaseEventLoop.create_connection": _plain("create_connection", "the peer does not answer"),
     "Server.serve_forever": _plain("Server.serve_forever"),
     "Server.wait_closed": _plain("Server.wait_closed", "connections are open"),
     "Process.wait": _plain("Process.wait", "the subprocess is running"),
     "Process.communicate": _plain("Process.communicate", "the subprocess is running"),
     "TaskGroup.__aexit__": _plain("TaskGroup", "its tasks go on"),
     "wait": _plain("asyncio.wait", "what it waits for goes on"),
+    "as_completed.<locals>._wait_for_one": _plain("as_completed", "what it waits for goes on"),
+    "_AsCompletedIterator._wait_for_one": _plain("as_completed", "what it waits for goes on"),
     "wait_for": _around("wait_for"),
 }
 """By qualified name of asyncio's coroutine."""
@@ -130,23 +122,23 @@ def of_future(task: asyncio.Task[Any], future: asyncio.Future[Any] | None) -> Wa
     if future is None:
         cancelling = task.cancelling() if hasattr(task, "cancelling") else 0
         if cancelling:
-            return Wait("cancelled, not yet finished", "", HINTS["cancelled"])
-        return Wait("ready to run", "its loop did not come to it", HINTS["task"])
+            return Wait("cancelled, not yet finished", "", "cancelled")
+        return Wait("ready to run", "its loop did not come to it", "ready")
     if isinstance(future, asyncio.Task):
         name = getattr(future.get_coro(), "__qualname__", "a task")
-        return Wait(f"waits for the task `{name}`", "", HINTS["task"])
+        return Wait(f"waits for the task `{name}`", "", "task")
     children: list[asyncio.Future[Any]] | None = getattr(future, "_children", None)
     if children is not None:
         alive = sum(not child.done() for child in children)
-        return Wait("waits on `gather`", f"{alive} of {len(children)} go on", HINTS["gather"])
+        return Wait("waits on `gather`", f"{alive} of {len(children)} go on", "gather")
     names = {
         getattr(callback, "__qualname__", "") for callback, *_ in getattr(future, "_callbacks", None) or () if callback
     }
     if any("_chain_future" in name for name in names):
-        return Wait("waits for a thread", "its result goes to a future of the loop", HINTS["thread"])
+        return Wait("waits for a thread", "its result goes to a future of the loop", "thread")
     if any(name.startswith("shield.") for name in names):
-        return Wait("waits on `shield`", "what it shields goes on", HINTS["shield"])
-    return Wait("waits for a future", "that nobody has settled", HINTS["future"])
+        return Wait("waits on `shield`", "what it shields goes on", "shield")
+    return Wait("waits for a future", "that nobody has settled", "future")
 
 
 _NOBODY = {
@@ -157,6 +149,7 @@ _NOBODY = {
     "waits on `Lock.acquire`": "release it",
     "waits on `Semaphore.acquire`": "release one",
     "waits on `Condition.wait`": "notify it",
+    "waits on `Condition.wait_for`": "notify it",
     "waits on `Barrier.wait`": "come to it",
     "waits for a future": "settle it",
 }
@@ -172,5 +165,7 @@ def foretold(wait: Wait, prospect: Prospect) -> Wait:
         return wait
     proof = f"nothing that is alive can {_NOBODY.get(wait.verdict, 'end it')}"
     return wait._replace(
-        verdict=f"never wakes, {wait.verdict}", detail=f"{wait.detail}, and {proof}" if wait.detail else proof
+        verdict=f"never wakes, {wait.verdict}",
+        detail=f"{wait.detail}, and {proof}" if wait.detail else proof,
+        never=True,
     )

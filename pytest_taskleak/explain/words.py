@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.explain.awaiting import waiting
 from pytest_taskleak.explain.errors import raised
-from pytest_taskleak.explain.waits import HINTS, Wait, foretold
+from pytest_taskleak.explain.hints import hint
+from pytest_taskleak.explain.waits import Wait, foretold
 from pytest_taskleak.leak import Leak
 from pytest_taskleak.model import NOT_EXAMINED, blame
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.places import Places
 
 GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
-_MAKERS = ("gather", "shield")
-"""asyncio's calls that make a task which is mended elsewhere than where it waits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,16 +132,16 @@ def describe(  # noqa: PLR0913, PLR0917 - a leak is told from six sides, and eac
     places: Places,
 ) -> Leak:
     """Say what is wrong with a pending task that outlived its owner."""
-    wait = words.wait
-    verdict, detail, hint = wait
-    maker = next((code.co_name for code, _ in origin.calls if code.co_name in _MAKERS), "") if origin else ""
-    hint = HINTS.get(maker, hint)
+    verdict, detail = words.wait.verdict, words.wait.detail
+    state = ""
+    if words.wait.on == "cancelled":
+        state = "cancelled"
     if found.swallows:
-        verdict, hint = f"swallows cancellation, {verdict}", HINTS["swallows"]
+        verdict, state = f"swallows cancellation, {verdict}", "swallows"
     elif found.ended_in_grace:
-        verdict, detail, hint = "cancelled, not awaited", "", HINTS["cancelled"]
+        verdict, detail, state = "cancelled, not awaited", "", "cancelled"
     elif found.asked_to_end:
-        verdict, hint = f"cancelled but not finished, {verdict}", HINTS["cancelled"]
+        verdict, state = f"cancelled but not finished, {verdict}", "cancelled"
     if found.piled_up:
         detail = f"{len(found.piled_up)} tests each left one more with the fixture `{found.keeper}`"
         verdict = f"accumulates, {verdict}"
@@ -151,7 +150,7 @@ def describe(  # noqa: PLR0913, PLR0917 - a leak is told from six sides, and eac
         settled += "; closing the loop cancelled it"
     if found.stop_tried:
         settled += ", and only then did its owner try to stop it"
-    leak = _leak("pending", task, origin, owner, places, words, (verdict, detail, hint, settled))
+    leak = _leak("pending", task, origin, owner, places, words, (verdict, detail, settled), state)
     _, holders, suspect = words.outlook if not found.ended_in_grace else NOT_EXAMINED
     return dataclasses.replace(leak, children=found.promises, holders=holders, suspect=suspect)
 
@@ -164,12 +163,11 @@ def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException 
         text = (
             f"destroyed while pending, {words.wait.verdict}",
             words.wait.detail,
-            HINTS["destroyed"],
             settled,
         )
         return _leak("destroyed", task, origin, origin.owner, places, words, text)
     what, stands = raised(error, places)
-    text = ("its exception was never retrieved", what, HINTS["handler"], "it had ended")
+    text = ("its exception was never retrieved", what, "it had ended")
     if stands:
         words = dataclasses.replace(words, stands=stands)
     return _leak("lost-exception", task, origin, origin.owner, places, words, text)
@@ -177,19 +175,21 @@ def describe_lost(task: asyncio.Task[Any], origin: Origin, error: BaseException 
 
 def describe_running(thread: str, owner: Owner, phase: str, calls: tuple[Call, ...], places: Places) -> Leak:
     """Say that a loop still runs in a thread whose owner has ended."""
+    created = places.places(calls)
     return Leak(
         kind="running-loop",
         task=thread,
         coroutine="an event loop",
         verdict="runs on in its thread",
         detail="",
-        hint=HINTS["running"],
+        hint=hint("running-loop", created=created),
         settled="still running after its owner ended",
         waits=(),
-        created=places.places(calls),
+        created=created,
         ancestors=(),
         **blame(owner),
         phase=phase,
+        distribution=places.library(*created),
     )
 
 
@@ -200,23 +200,27 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
     owner: Owner | None,
     places: Places,
     words: Portrait,
-    text: tuple[str, str, str, str],
+    text: tuple[str, str, str],
+    state: str = "",
 ) -> Leak:
     name = task.get_name()
-    verdict, detail, hint, settled = text
+    verdict, detail, settled = text
+    created = places.places(origin.calls) if origin is not None else ()
+    wait = words.wait
     return Leak(
         kind=kind,
         task="" if GIVEN_BY_ASYNCIO.fullmatch(name) else name,
         coroutine=words.coroutine,
         verdict=verdict,
         detail=detail,
-        hint=hint,
+        hint=hint(kind, wait.on, state=state, never=wait.never, waits=words.stands, created=created),
         settled=settled,
         waits=words.stands,
-        created=places.places(origin.calls) if origin is not None else (),
+        created=created,
         ancestors=_ancestors(origin, places),
         **blame(owner),
         phase=origin.phase if origin is not None else "",
+        distribution=places.library(*created, *words.stands),
     )
 
 

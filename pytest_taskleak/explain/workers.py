@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.model import Call
     from pytest_taskleak.places import Places
 
-HINTS = {
-    "thread": "Tell it to end (an event that it looks at, a sentinel in its queue), and `join()` it.",
-    "timer": "Call `cancel()` on the timer in the end; `join()` it where it may be at work already.",
-    "executor": "Use it in `with ThreadPoolExecutor() as pool:`, or call `pool.shutdown()` in the end.",
-    "processes": "Use it in `with ProcessPoolExecutor() as pool:`, or call `pool.shutdown()` in the end.",
-    "busy": "Let the function end (an event that it looks at), and wait for it: `shutdown()` without `wait=False`.",
-    "loop": "Call `loop.close()` in the end, or let `asyncio.run` or an `asyncio.Runner` make the loop and close it.",
-}
-
 _NAMED_BY_DEFAULT = re.compile(r"Thread-\d+( \(.*\))?")
 _POOL_NAMED_BY_DEFAULT = re.compile(r"ThreadPoolExecutor-\d+")
 
@@ -52,13 +43,13 @@ def sketch_thread(thread: threading.Thread, calls: Sequence[Call], places: Place
         inside = calls[-2][0]
         if inside is threading.Event.wait.__code__:
             verdict = f"waits to be called, {thread.interval:g} s after its start"
-            return Sketch(_qualified(thread.function), verdict, "", HINTS["timer"], name=name)
+            return Sketch(_qualified(thread.function), verdict, "", "timer", name=name)
     what = getattr(thread, "_target", None)
     return Sketch(
         what=_qualified(what if what is not None else type(thread).run),
         verdict="still running",
         detail=_call_of_the_library(calls, places),
-        hint=HINTS["thread"],
+        sort="daemon" if thread.daemon else "",
         stands=places.places(reversed(calls)),
         name=name,
     )
@@ -82,7 +73,7 @@ def sketch_executor(
         what=type(executor).__qualname__,
         verdict=f"never shut down, {_busy(busy)}" if busy else "never shut down",
         detail="" if busy else _idle(len(processes or threads), "worker process" if processes else "thread"),
-        hint=HINTS["processes" if processes is not None else "executor"],
+        sort="processes" if processes is not None else "",
         stands=places.places(reversed(_of_the_function(stands))),
         name="" if _POOL_NAMED_BY_DEFAULT.fullmatch(prefix) else prefix,
     )
@@ -94,14 +85,14 @@ def sketch_busy(busy: Sequence[str], stands: Sequence[Call], places: Places) -> 
         what="ThreadPoolExecutor",
         verdict=f"still {_busy(busy)}",
         detail="nobody waited for it when the executor was shut down or dropped",
-        hint=HINTS["busy"],
+        sort="busy",
         stands=places.places(reversed(_of_the_function(stands))),
     )
 
 
 def sketch_loop() -> Sketch:
     """Put a loop into words that nobody closed."""
-    return Sketch("an event loop", "never closed", "", HINTS["loop"])
+    return Sketch("an event loop", "never closed", "", "")
 
 
 def _qualified(function: object) -> str:

@@ -46,6 +46,7 @@ def document(found: Sequence[tuple[str, str, Sequence[Leak]]], root: str) -> dic
                 "message": one_line(leak, count, root),
                 **_line(leak, root),
                 "library": leak.in_library,
+                "distribution": _distribution(leak),
                 "count": count,
                 "tests": sorted(set(tests[leak.fingerprint])),
             }
@@ -70,6 +71,7 @@ def _leak(nodeid: str, mode: str, leak: Leak, root: str) -> dict[str, Any]:
         "fix": leak.hint,
         "settled": leak.settled,
         "library": leak.in_library,
+        "distribution": _distribution(leak),
         **_line(leak, root),
         "waits": [_frame(place, root) for place in leak.waits],
         "created": [_frame(place, root) for place in leak.created],
@@ -80,6 +82,10 @@ def _leak(nodeid: str, mode: str, leak: Leak, root: str) -> dict[str, Any]:
         "holders": leak.holders,
         "suspect": leak.suspect,
     }
+
+
+def _distribution(leak: Leak) -> dict[str, str] | None:
+    return dict(zip(("name", "version"), leak.distribution, strict=True)) if leak.distribution is not None else None
 
 
 def _line(leak: Leak, root: str) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def as_markdown(found: Sequence[tuple[str, str, Sequence[Leak]]], root: str) -> 
 def _row(leak: Leak, count: int, tests: int, root: str) -> str:
     line, _, _ = one_line(leak, count, root).partition(": ")
     where = line if leak.line_to_change else ""
-    library = " (in a library)" if leak.in_library else ""
+    library = f" (in {_escaped(leak.library or 'a library')})" if leak.in_library else ""
     return f"| {_escaped(where)} | {_escaped(f'{task_label(leak)}: {leak.verdict}')}{library} | {count} | {tests} |"
 
 

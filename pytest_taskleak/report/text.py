@@ -182,7 +182,7 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
     for leak, count in groups:
         others = len(owners[leak.fingerprint]) - 1
         more = f", and {_count(others, 'other')}" if others else ""
-        library = "  [library]" if leak.in_library else ""
+        library = f"  [{leak.library or 'library'}]" if leak.in_library else ""
         lines.append(one_line(leak, count, root) + more + library)
     return lines
 
@@ -191,7 +191,8 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     """What is needed to mend it in the first lines: who, what, where it waits, how; then where it came from."""
     if leak.kind == "growth":
         return "\n".join(_grown(leak, number, root))
-    whose = "in a library" if leak.in_library else "in your own code"
+    library = f" ({leak.library})" if leak.library else ""
+    whose = f"in a library{library}" if leak.in_library else "in your own code"
     things = _things([leak] * count)
     lines = _wrapped(f"{number}{things} {_did([leak])} {owner_label(leak)}{_since(leak)}, {whose}")
     detail = f" ({leak.detail})" if leak.detail else ""

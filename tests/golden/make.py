@@ -1,4 +1,4 @@
-"""Writes the expected reports anew: `make golden`; read the difference before you commit it."""
+"""Writes the expected reports, and the README's, anew: `make golden`; read the difference before you commit it."""
 
 from __future__ import annotations
 
@@ -86,12 +86,35 @@ def expected(case: Path) -> Path:
     return HERE / "expected" / f"{case.stem}.txt"
 
 
+def demonstration() -> str:
+    """What `make demo` shows in a terminal of 80 columns."""
+    surroundings = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS} | {"COLUMNS": "80"}
+    return subprocess.run(
+        [sys.executable, "examples/demo.py"],
+        cwd=_ROOT,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+_ROOT = HERE.parents[1]
+_SHOWN = re.compile(r"(?<=^```text\n)_.*?(?=^```)", flags=re.MULTILINE | re.DOTALL)
+
+
 def main() -> None:
-    """Write the expected report of every case."""
+    """Write the expected report of every case, and the demonstration's into the README."""
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             expected(case).write_text(report(case, Path(folder)), encoding="utf-8")
         print(expected(case).relative_to(HERE.parent))
+    readme = _ROOT / "README.md"
+    shown = demonstration()
+    report_of_it = shown[shown.index("\n___") + 1 : shown.index("\n=================================== taskleak") + 1]
+    readme.write_text(_SHOWN.sub(lambda _: report_of_it, readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

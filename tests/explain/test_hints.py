@@ -1,0 +1,924 @@
+"""What mends a leak: each cause of the table, by a real leak of that cause."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging.handlers
+import os
+import queue
+import socket
+import socketserver
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import typing
+import urllib.error
+import urllib.request
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from leaking import Cases, found, start, turns, until
+
+from pytest_taskleak import TaskLeakError, assert_no_leaks, explain
+from pytest_taskleak.explain import hints
+from pytest_taskleak.explain.causes import TABLE
+from pytest_taskleak.explain.causes.libraries import LIBRARIES
+from pytest_taskleak.leak import Kind
+from pytest_taskleak.model import Owner
+from pytest_taskleak.places import Places
+from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.records import Unawaited, origin_of
+
+PLACES = Places(Path(__file__).parents[2])
+OWNER = Owner("test", "test_it.py::test_it", "test_it")
+
+CASES = Cases()
+leaks, waits = CASES.leaks, CASES.waits
+
+SKETCHES = {}
+"""By name of the cause: what is told of something real, where a block would not find it."""
+
+
+def told(name):
+    """Register a function that makes something real and gives the leak that it is told as."""
+
+    def register(function):
+        SKETCHES[name] = pytest.param(name, function, id=name)
+        return function
+
+    return register
+
+
+# -- what a task waits for
+
+
+@waits("task")
+async def _(_after):
+    await asyncio.create_task(asyncio.sleep(3600))
+
+
+@waits("future")
+async def _(after):
+    future = asyncio.get_running_loop().create_future()
+    after.callback(future.cancel)
+    await future
+
+
+@waits("sleep")
+async def _(_after):
+    await asyncio.sleep(3600)
+
+
+@waits("spins")
+async def _(_after):
+    while True:  # noqa: ASYNC110 - it spins on purpose
+        await asyncio.sleep(0)
+
+
+@waits("Queue.get")
+async def _(after):
+    inbox = asyncio.Queue()
+    after.callback(inbox.put_nowait, 1)
+    await inbox.get()
+
+
+@waits("Queue.put")
+async def _(after):
+    inbox = asyncio.Queue(1)
+    after.callback(inbox.get_nowait)
+    await inbox.put(1)
+    await inbox.put(2)
+
+
+@waits("Queue.put, for ever")
+async def _(_after):
+    inbox = asyncio.Queue(1)
+    await inbox.put(1)
+    await inbox.put(2)
+
+
+@waits("Queue.join")
+async def _(after):
+    inbox = asyncio.Queue()
+    inbox.put_nowait(1)
+    after.callback(inbox.task_done)
+    await inbox.join()
+
+
+@waits("Queue.join, for ever")
+async def _(_after):
+    inbox = asyncio.Queue()
+    inbox.put_nowait(1)
+    await inbox.join()
+
+
+@waits("Event.wait")
+async def _(after):
+    event = asyncio.Event()
+    after.callback(event.set)
+    await event.wait()
+
+
+@waits("Event.wait, for ever")
+async def _(_after):
+    await asyncio.Event().wait()
+
+
+@waits("Lock.acquire")
+async def _(after):
+    lock = asyncio.Lock()
+    after.callback(lock.release)
+    await lock.acquire()
+    await lock.acquire()
+
+
+@waits("Lock.acquire, for ever")
+async def _(_after):
+    lock = asyncio.Lock()
+    await lock.acquire()
+    async with lock:
+        pass
+
+
+@waits("Semaphore.acquire")
+async def _(after):
+    slots = asyncio.BoundedSemaphore(1)
+    after.callback(slots.release)
+    await slots.acquire()
+    await slots.acquire()
+
+
+@waits("Semaphore.acquire, for ever")
+async def _(_after):
+    await asyncio.Semaphore(0).acquire()
+
+
+@waits("Condition.wait")
+async def _(after):
+    condition = asyncio.Condition()
+    after.callback(lambda: condition)
+    async with condition:
+        await condition.wait()
+
+
+@waits("Condition.wait_for")
+async def _(after):
+    condition = asyncio.Condition()
+    after.callback(lambda: condition)
+    async with condition:
+        await condition.wait_for(lambda: False)
+
+
+@waits("Condition, for ever")
+async def _(_after):
+    condition = asyncio.Condition()
+    async with condition:
+        await condition.wait_for(lambda: False)
+
+
+@waits("Barrier.wait")
+async def _(after):
+    barrier = asyncio.Barrier(2)
+    after.push_async_callback(barrier.abort)
+    await barrier.wait()
+
+
+@waits("Barrier.wait, for ever")
+async def _(_after):
+    await asyncio.Barrier(2).wait()
+
+
+@waits("asyncio.wait")
+async def _(_after):
+    await asyncio.wait([asyncio.create_task(asyncio.sleep(3600))])
+
+
+@waits("as_completed")
+async def _(_after):
+    for first in asyncio.as_completed([asyncio.create_task(asyncio.sleep(3600))]):
+        await first
+
+
+@waits("TaskGroup")
+async def _(_after):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(3600))
+
+
+@waits("gather")
+async def _(_after):
+    await asyncio.gather(asyncio.create_task(asyncio.sleep(3600)))
+
+
+@waits("shield")
+async def _(_after):
+    await asyncio.shield(asyncio.create_task(asyncio.sleep(3600)))
+
+
+@waits("thread's result")
+async def _(after):
+    release = threading.Event()
+    after.callback(release.set)
+    await asyncio.to_thread(release.wait, 10)
+
+
+@leaks("shutdown_default_executor", cancel=False)
+async def _(after):
+    # It cannot be cancelled: it would wait for its thread in the way that blocks the loop.
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.run_in_executor(None, release.wait, 10)
+    task = asyncio.create_task(loop.shutdown_default_executor())
+    await turns()
+    after.push_async_callback(asyncio.wait, [task])
+    after.callback(release.set)
+
+
+# -- streams, sockets, servers, subprocesses
+
+
+async def pair(after):
+    """A connection: the reader and writer of one end, the socket of the other."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    after.callback(theirs.close)
+    after.callback(writer.close)
+    return reader, writer, theirs
+
+
+def sockets(after):
+    both = socket.socketpair()
+    for each in both:
+        each.setblocking(False)  # noqa: FBT003 - as its documentation writes it
+        after.callback(each.close)
+    return both
+
+
+@waits("stream")
+async def _(after):
+    reader, _, _ = await pair(after)
+    await reader.readuntil(b"!")
+
+
+@waits("drain")
+async def _(after):
+    _, writer, _ = await pair(after)
+    after.callback(writer.transport.abort)
+    writer.write(bytes(10_000_000))
+    await writer.drain()
+
+
+@waits("StreamWriter.wait_closed")
+async def _(after):
+    _, writer, _ = await pair(after)
+    await writer.wait_closed()
+
+
+@waits("sock_accept")
+async def _(after):
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)  # noqa: FBT003 - as its documentation writes it
+    after.callback(listener.close)
+    await asyncio.get_running_loop().sock_accept(listener)
+
+
+@waits("sock_recv")
+async def _(after):
+    ours, _ = sockets(after)
+    await asyncio.get_running_loop().sock_recv(ours, 1)
+
+
+@waits("sock_sendall")
+async def _(after):
+    ours, _ = sockets(after)
+    await asyncio.get_running_loop().sock_sendall(ours, bytes(10_000_000))
+
+
+@waits("connect")
+async def _(after):
+    # A listener whose queue is full answers nobody.
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    after.callback(listener.close)
+    for _ in range(2):
+        waiting, _ = socket.socket(), listener.getsockname()
+        waiting.setblocking(False)  # noqa: FBT003 - as its documentation writes it
+        waiting.connect_ex(listener.getsockname())
+        after.callback(waiting.close)
+    await asyncio.open_connection(*listener.getsockname())
+
+
+@waits("Server.serve_forever")
+async def _(_after):
+    async with await asyncio.start_server(print, "127.0.0.1", 0) as server:
+        await server.serve_forever()
+
+
+@waits("Server.wait_closed", unless=sys.version_info < (3, 12, 1))
+async def _(after):
+    accepted = []
+    server = await asyncio.start_server(lambda _reader, writer: accepted.append(writer), "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    after.callback(writer.close)
+    await until(lambda: accepted)
+    after.callback(accepted[0].close)
+    server.close()
+    await server.wait_closed()
+
+
+async def sleeper(after):
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    after.push_async_callback(process.wait)
+    after.callback(process.kill)
+    return process
+
+
+@leaks("Process.wait")
+async def _(after):
+    start((await sleeper(after)).wait())
+    await asyncio.sleep(0)
+
+
+@leaks("Process.communicate")
+async def _(after):
+    start((await sleeper(after)).communicate())
+    await asyncio.sleep(0)
+
+
+# -- which call made it
+
+
+@leaks("made by gather")
+async def _(_after):
+    asyncio.gather(asyncio.sleep(3600))
+
+
+@leaks("made by shield")
+async def _(_after):
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(asyncio.sleep(3600)), 0.001)
+
+
+@leaks("made by as_completed")
+async def _(_after):
+    for first in asyncio.as_completed([asyncio.sleep(3600), asyncio.sleep(0)]):
+        await first
+        break
+
+
+@leaks("made by TaskGroup")
+async def _(_after):
+    group = await asyncio.TaskGroup().__aenter__()
+    group.create_task(asyncio.sleep(3600))
+
+
+@leaks("made by run_coroutine_threadsafe")
+async def _(_after):
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(3600), asyncio.get_running_loop())
+    await asyncio.sleep(0)
+
+
+@leaks("made for a connection")
+async def _(after):
+    async def handle(reader, writer):
+        accepted.append(writer)
+        await reader.read()
+
+    accepted = []
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    after.callback(server.close)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    after.callback(writer.close)
+    await until(lambda: accepted)
+    after.callback(accepted[0].close)
+
+
+@leaks("discarded")
+async def _(_after):
+    inner = asyncio.create_task(asyncio.sleep(3600))
+
+    async def outer():
+        await inner
+
+    asyncio.create_task(outer())
+    await asyncio.sleep(0)
+
+
+# -- what became of it
+
+
+@told("swallows")
+async def _():
+    async def swallow():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    return await describe(swallow(), swallows=True)
+
+
+@leaks("cancelled", strict=True)
+async def _(_after):
+    asyncio.create_task(asyncio.sleep(3600)).cancel()
+
+
+async def describe(coroutine, **found):
+    """A task as it is told, cancelled for good afterwards."""
+    task = asyncio.create_task(coroutine)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    words = explain.portrait(task, PLACES)[0]
+    leak = explain.describe(task, origin_of(task), OWNER, words, explain.Found(**found), PLACES)
+    task.cancel()
+    await asyncio.wait([task])
+    return leak
+
+
+# -- errors that nobody hears
+
+
+async def fail():
+    raise ValueError("nobody hears")
+
+
+async def lost(make):
+    """A task that failed, as it is told; its exception is retrieved here."""
+    async with assert_no_leaks():
+        task = make()
+        await asyncio.wait([task])
+        return explain.describe_lost(task, origin_of(task), task.exception(), PLACES)
+
+
+@told("destroyed")
+async def _():
+    async with assert_no_leaks():
+        task = asyncio.create_task(forever())
+        await asyncio.sleep(0)
+        leak = explain.describe_lost(task, origin_of(task), None, PLACES)
+        task.cancel()
+        return leak
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+@told("task's exception")
+async def _():
+    return await lost(lambda: asyncio.create_task(fail()))
+
+
+@told("exception of a gathered task")
+async def _():
+    def make():
+        gathered = asyncio.gather(fail())
+        gathered.add_done_callback(lambda it: it.exception())
+        return next(task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "fail")
+
+    return await lost(make)
+
+
+@told("exception of a discarded task")
+async def _():
+    def make():
+        asyncio.create_task(fail())
+        return next(task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "fail")
+
+    return await lost(make)
+
+
+@told("future's exception")
+async def _():
+    return explain.describe_future(ValueError("lost"), OWNER, "call", capture(sys._getframe(), PLACES.own), PLACES)
+
+
+@told("callback")
+async def _():
+    try:
+        await fail()
+    except ValueError as error:
+        return explain.describe_callback(error, OWNER, "call", PLACES)
+
+
+def unawaited(coroutine):
+    """A coroutine as it is told that is closed at once instead of being lost."""
+    coroutine.close()
+    found = Unawaited(coroutine.__qualname__, coroutine.cr_code, (), (), OWNER, "call", old=False)
+    return explain.describe_unawaited(found, OWNER, capture(sys._getframe(), PLACES.own), PLACES)
+
+
+@told("coroutine")
+async def _():
+    return unawaited(forever())
+
+
+@told("asyncio's coroutine")
+async def _():
+    return unawaited(asyncio.sleep(1))
+
+
+@told("AsyncMock")
+async def _():
+    return unawaited(mock.AsyncMock()())
+
+
+# -- things
+
+
+@leaks("bare future")
+async def _(after):
+    futures = {}
+    after.callback(futures.clear)
+    futures[1] = asyncio.get_running_loop().create_future()
+
+
+@leaks("timer")
+async def _(after):
+    after.callback(asyncio.get_running_loop().call_later(60, print).cancel)
+
+
+@leaks("timer that repeats")
+async def _(after):
+    def tick():
+        handles[:] = [asyncio.get_running_loop().call_later(60, tick)]
+
+    handles = []
+    tick()
+    after.callback(handles[0].cancel)
+
+
+@leaks("generator")
+async def _(after):
+    async def numbers():
+        yield 1
+        yield 2
+
+    one = numbers()
+    after.push_async_callback(one.aclose)
+    await anext(one)
+
+
+@leaks("transport")
+async def _(after):
+    _, writer, _ = await pair(after)
+    after.callback(writer.close)
+
+
+@leaks("transport of a protocol")
+async def _(after):
+    ours, _ = sockets(after)
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    after.callback(transport.close)
+
+
+@leaks("UDP")
+async def _(after):
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    after.callback(transport.close)
+
+
+@leaks("pipe")
+async def _(after):
+    read, write = os.pipe()
+    after.callback(os.close, write)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(asyncio.Protocol, os.fdopen(read, "rb"))
+    after.callback(transport.close)
+
+
+@leaks("server")
+async def _(after):
+    server = await asyncio.start_server(print, "127.0.0.1", 0)
+    after.callback(server.close)
+
+
+@leaks("server that never started")
+async def _(after):
+    server = await asyncio.start_server(print, "127.0.0.1", 0, start_serving=False)
+    after.callback(server.close)
+
+
+@leaks("subprocess")
+async def _(after):
+    await sleeper(after)
+
+
+@leaks("subprocess of a protocol")
+async def _(after):
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "60", stdin=None)
+    after.push_async_callback(transport._wait)
+    after.callback(transport.close)
+
+
+# -- threads, executors, loops
+
+
+def run_thread(after, stop, *args, **kwargs):
+    """Start a thread that `stop` ends."""
+    thread = threading.Thread(*args, **kwargs)
+    thread.start()
+    after.callback(thread.join)
+    after.callback(stop)
+
+
+@leaks("thread")
+async def _(after):
+    lock = threading.Lock()
+    lock.acquire()
+    run_thread(after, lock.release, target=lock.acquire)
+
+
+@leaks("daemon thread")
+async def _(after):
+    lock = threading.Lock()
+    lock.acquire()
+    run_thread(after, lock.release, target=lock.acquire, daemon=True)
+
+
+@leaks("timer thread")
+async def _(after):
+    timer = threading.Timer(60, print)
+    timer.start()
+    after.callback(timer.join)
+    after.callback(timer.cancel)
+
+
+@leaks("thread in a socket server")
+async def _(after):
+    server = socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+    after.callback(server.server_close)
+    run_thread(after, server.shutdown, target=server.serve_forever, args=(0.01,))
+
+
+@leaks("thread of a QueueListener")
+async def _(after):
+    listener = logging.handlers.QueueListener(queue.Queue())
+    listener.start()
+    after.callback(listener.stop)
+
+
+@leaks("thread that takes from a queue")
+async def _(after):
+    inbox = queue.Queue()
+    run_thread(after, lambda: inbox.put(None), target=inbox.get)
+
+
+@leaks("thread that waits for an event")
+async def _(after):
+    event = threading.Event()
+    run_thread(after, event.set, target=event.wait)
+
+
+def loop_in_a_thread(after):
+    loop = asyncio.new_event_loop()
+    after.callback(loop.close)
+    run_thread(after, lambda: loop.call_soon_threadsafe(loop.stop), target=loop.run_forever)
+    return loop
+
+
+@leaks("thread of a loop")
+async def _(after):
+    loop_in_a_thread(after)
+
+
+@told("running loop")
+async def _():
+    return explain.describe_running("worker", OWNER, "call", capture(sys._getframe(), PLACES.own), PLACES)
+
+
+@leaks("executor")
+async def _(after):
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    after.callback(pool.shutdown)
+    pool.submit(int).result()
+
+
+@told("process pool")
+async def _():
+    with concurrent.futures.ProcessPoolExecutor(1) as pool:
+        words = explain.sketch_executor(pool, [], [], [], PLACES)
+    return thing("executor", words)
+
+
+@leaks("busy executor")
+async def _(after):
+    release = threading.Event()
+    after.callback(release.set)
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    pool.submit(release.wait, 10)
+    pool.shutdown(wait=False)
+
+
+@leaks("loop")
+async def _(after):
+    loop = asyncio.new_event_loop()
+    after.callback(loop.close)
+
+
+def thing(kind, words):
+    calls = capture(sys._getframe(), PLACES.own)
+    return explain.describe_thing(kind, words, OWNER, phase="call", calls=calls, settled="", piled_up=(), places=PLACES)
+
+
+# -- what blocks a loop
+
+
+BLOCKS = {}
+"""By name of the cause: a function that blocks its loop for some seconds."""
+
+
+def blocks(name):
+    def register(function):
+        BLOCKS[name] = function
+        return function
+
+    return register
+
+
+@blocks("time.sleep")
+def _(_after, seconds):
+    time.sleep(seconds)
+
+
+@blocks("io")
+def _(after, seconds):
+    ours, theirs = socket.socketpair()
+    after.callback(ours.close)
+    after.callback(theirs.close)
+    ours.settimeout(seconds)
+    with contextlib.suppress(TimeoutError):
+        ours.recv(1)
+
+
+@blocks("file")
+def _(after, seconds):
+    read, write = os.pipe()
+    threading.Timer(seconds, os.write, [write, b"!"]).start()
+    with os.fdopen(read, "rb", buffering=0) as file:
+        file.read(1)
+    os.close(write)
+
+
+@blocks("database")
+def _(after, seconds):
+    connection = sqlite3.connect(":memory:")
+    after.callback(connection.close)
+    count = "with recursive it(n) as (select 1 union all select n + 1 from it limit ?) select count(*) from it"
+    connection.execute(count, [round(20_000_000 * seconds)])
+
+
+@blocks("names")
+def _(after, seconds):
+    slow = mock.patch(
+        "_socket.getaddrinfo",
+        eval("lambda *_: sleep(seconds) or []", {"sleep": time.sleep, "seconds": seconds}),  # noqa: S307 - no code of ours
+    )
+    after.enter_context(slow)
+    socket.getaddrinfo("localhost", 80)
+
+
+@blocks("input")
+def _(after, seconds):
+    read, write = os.pipe()
+    after.enter_context(mock.patch("sys.stdin", after.enter_context(os.fdopen(read, encoding="utf-8"))))
+    threading.Timer(seconds, os.write, [write, b"!\n"]).start()
+    input()
+    os.close(write)
+
+
+@blocks("import")
+def _(after, seconds):
+    folder = Path(after.enter_context(tempfile.TemporaryDirectory()), "site-packages")
+    folder.mkdir()
+    (folder / "slow_to_import.py").write_text(f"import time; time.sleep({seconds})", encoding="utf-8")
+    after.enter_context(mock.patch("sys.path", [str(folder), *sys.path]))
+    after.callback(sys.modules.pop, "slow_to_import")
+    import slow_to_import  # noqa: F401, PLC0415 - it is what blocks
+
+
+@blocks("process")
+def _(_after, seconds):
+    subprocess.run([sys.executable, "-c", f"import time; time.sleep({seconds})"], check=True)
+
+
+@blocks("another thread")
+def _(_after, seconds):
+    threading.Event().wait(seconds)
+
+
+@blocks("computes")
+def _(_after, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@blocks("urllib")
+def _(after, seconds):
+    listener = socket.create_server(("127.0.0.1", 0))
+    after.callback(listener.close)
+    with contextlib.suppress(urllib.error.URLError, TimeoutError):
+        urllib.request.urlopen("http://{}:{}".format(*listener.getsockname()), timeout=seconds)  # noqa: S310 - of this test
+
+
+async def blocked(function, after, seconds):
+    await asyncio.sleep(0)
+    function(after, seconds)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+async def test_each_cause_of_a_blocked_loop_is_told_from_a_real_one(name, chosen):
+    for seconds in (0.05, 0.25, 1.0):  # on a busy machine who looks on may come too late
+        async with contextlib.AsyncExitStack() as after:
+            with contextlib.suppress(TaskLeakError):
+                async with assert_no_leaks(blocked=0.02):
+                    await asyncio.create_task(blocked(BLOCKS[name], after, seconds))
+        if name in chosen:
+            return
+    raise AssertionError(f"{name} is not among {chosen}")
+
+
+# -- the table
+
+
+@pytest.mark.parametrize(("name", "leak", "settings"), CASES.all())
+async def test_each_cause_is_told_from_a_real_leak(name, leak, settings, chosen):
+    assert TABLE[name].text in await found(leak, settings)
+    assert name in chosen
+
+
+@pytest.mark.parametrize(("name", "leak"), SKETCHES.values())
+async def test_each_cause_that_no_block_finds_is_told_from_something_real(name, leak, chosen):
+    assert (await leak()).hint == TABLE[name].text
+    assert chosen == [name]
+
+
+def test_there_is_a_case_for_every_cause():
+    assert not CASES.names & SKETCHES.keys() & BLOCKS.keys()
+    assert CASES.names | SKETCHES.keys() | BLOCKS.keys() == TABLE.keys() - LIBRARIES.keys()
+
+
+def test_the_most_specific_cause_counts():
+    """What became of it, then a library, then asyncio's call that made it, then what it waits for, then what it is."""
+    here = PLACES.place(capture(sys._getframe(), PLACES.own)[0])
+    gather = here._replace(path="/lib/asyncio/tasks.py", function="gather", own=False, module="asyncio/tasks.py")
+    retry = here._replace(path="/venv/site-packages/t.py", function="AsyncRetrying.__call__", own=False)
+    waits, created = (here, retry._replace(module="tenacity/asyncio.py")), (gather, here)
+    every = {"on": "Event.wait", "never": True, "state": "swallows", "waits": waits, "created": created}
+    told = [hints.cause("pending", **every)]
+    for fact in ("state", "waits", "created", "never", "on"):
+        del every[fact]
+        told.append(hints.cause("pending", **every))
+    assert told == ["swallows", "tenacity", "made by gather", "Event.wait, for ever", "Event.wait", "task"]
+
+
+def test_of_asyncios_functions_the_one_that_was_called_counts():
+    """`gather` makes tasks by `ensure_future`, and a library's `gather` is another."""
+    here = PLACES.place(capture(sys._getframe(), PLACES.own)[0])
+    made = here._replace(function="gather", own=False, module="asyncio/tasks.py")
+    inner, other = made._replace(function="ensure_future"), made._replace(module="library/gather.py")
+    assert hints.cause("pending", "sleep", created=(inner, made, here)) == "made by gather"
+    assert hints.cause("pending", "sleep", created=(made, inner, here)) == "sleep"
+    assert hints.cause("pending", "sleep", created=(other, here)) == "sleep"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_discarded"),
+    [
+        ("asyncio.create_task(run())", True),
+        ("asyncio.ensure_future(run())", True),
+        ("loop.create_task(run(), name='it')", True),
+        ("task = asyncio.create_task(run())", False),
+        ("tasks.append(asyncio.create_task(run()))", False),
+        ("await asyncio.create_task(run())", False),
+        ("asyncio.create_task(run()).add_done_callback(print)", False),
+    ],
+)
+def test_a_task_is_discarded_where_its_line_does_nothing_with_it(line, is_discarded, tmp_path):
+    path = tmp_path / "it.py"
+    path.write_text(f"async def it():\n    {line}\n", encoding="utf-8")
+    here = PLACES.line(str(path), 2)._replace(column=line.index(line.rpartition("asyncio")[1] or "loop") + 4, own=True)
+    assert (hints.cause("pending", "task", created=(here,)) == "discarded") is is_discarded
+
+
+@pytest.mark.parametrize("kind", sorted({*typing.get_args(Kind)} - {"growth"}))
+def test_every_kind_has_a_sentence_whatever_else_is_known(kind):
+    name = hints.cause(kind, "what nobody knows")
+    assert TABLE[name].kinds == (kind,)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_sentence_says_what_to_change_in_a_few_words(name):
+    text = TABLE[name].text
+    assert len(text) <= 160
+    assert text.endswith(".")
+    assert text[0].isupper() or text[0] == "`"
+    assert "maybe" not in text

@@ -1,0 +1,80 @@
+"""Leaks on purpose: what the tests of hints share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_taskleak import TaskLeakError, assert_no_leaks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+
+    Leak = Callable[[contextlib.AsyncExitStack], Awaitable[None]]
+
+
+class Cases:
+    """What leaks, by name of the cause."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._all: list[Any] = []
+
+    def all(self) -> Iterable[Any]:
+        """A parameter for each: the name, what leaks, and how a block is to look."""
+        return self._all
+
+    def leaks(self, name: str, *, unless: bool = False, **settings: Any) -> Callable[[Leak], Leak]:
+        """Register what leaks in a block. It gets a stack for what is to be done once the leak was told."""
+
+        def register(function: Leak) -> Leak:
+            marks = pytest.mark.skipif(unless, reason="not there on this Python")
+            self.names.add(name)
+            self._all.append(pytest.param(name, function, settings, id=name, marks=marks))
+            return function
+
+        return register
+
+    def waits(self, name: str, **settings: Any) -> Callable[[Any], Any]:
+        """Register what a task runs that leaks in a block. What it pushes on the stack is alive, and could wake it."""
+
+        def register(function: Any) -> Any:
+            async def leak(after: contextlib.AsyncExitStack) -> None:
+                start(function(after))
+                await turns()
+
+            self.leaks(name, **settings)(leak)
+            return function
+
+        return register
+
+
+def start(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Make a task that nobody but its loop keeps."""
+    task = asyncio.create_task(coroutine)
+    del task
+
+
+async def turns() -> None:
+    """Let tasks come to where they wait, if nothing but their loop is needed for it."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the world come to where a condition is true."""
+    while not condition():  # noqa: ASYNC110 - nobody would set an event
+        await asyncio.sleep(0.001)
+
+
+async def found(leak: Leak, settings: Mapping[str, Any]) -> list[str]:
+    """The hints for what leaks, which is cleaned up."""
+    async with contextlib.AsyncExitStack() as after:
+        with pytest.raises(TaskLeakError) as caught:
+            async with assert_no_leaks(**{"grace": 0.02, "cancel": True, **settings}):
+                await leak(after)
+        return [leak.hint for leak in caught.value.leaks]
+    raise AssertionError("a stack swallows nothing")
