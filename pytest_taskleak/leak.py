@@ -98,6 +98,20 @@ class Place(NamedTuple):
     first_line: int
 
 
+class Link(NamedTuple):
+    """A line of the await graph around a task.
+
+    Attributes:
+        depth: How far below the task it is.
+        text: A task, a future, a function's frame, or the value of a local variable.
+        place: Where a frame stands, None for all else.
+    """
+
+    depth: int
+    text: str
+    place: Place | None
+
+
 _LONGEST = 300
 """Characters of one text that a report shows."""
 
@@ -144,6 +158,7 @@ class Leak:
         phase: In which phase of the test it was made.
         children: What follows from it, folded: coroutine and what it waits for.
         holders: Who holds it, from a module on, where objects grow.
+        awaits: What awaits what, and with which local variables; empty where nobody asked for it (`-vv`).
         called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
@@ -165,12 +180,14 @@ class Leak:
     children: tuple[str, ...] = ()
     holders: str = ""
     called: str = ""
+    awaits: tuple[Link, ...] = ()
 
     def __post_init__(self) -> None:
         """Make plain what a program may have named as it likes."""
         for name in ("task", "coroutine", "verdict", "detail", "settled", "holders"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "children", tuple(map(plain, self.children)))
+        object.__setattr__(self, "awaits", tuple(link._replace(text=plain(link.text)) for link in self.awaits))
         object.__setattr__(self, "ancestors", tuple((plain(text), place) for text, place in self.ancestors))
 
     @property
@@ -218,6 +235,7 @@ class Leak:
         fields["created"] = [list(place) for place in self.created]
         fields["ancestors"] = [[text, list(place) if place else None] for text, place in self.ancestors]
         fields["children"] = list(self.children)
+        fields["awaits"] = [[depth, text, list(place) if place else None] for depth, text, place in self.awaits]
         return fields
 
     @classmethod
@@ -228,6 +246,9 @@ class Leak:
         fields["created"] = tuple(Place(*place) for place in fields["created"])
         fields["ancestors"] = tuple((text, Place(*place) if place else None) for text, place in fields["ancestors"])
         fields["children"] = tuple(fields["children"])
+        fields["awaits"] = tuple(
+            Link(depth, text, Place(*place) if place else None) for depth, text, place in fields.get("awaits", ())
+        )
         return cls(**fields)
 
 

@@ -72,6 +72,7 @@ class Run:
             announce=self._announce,
         )
         self._detector.search = options.search
+        self._detector.graphs = self.show["verbosity"] > 1
         self._detector.leftovers.shown = fixtures.shown
         self._detector.lost.judged = self._is_judged
         self._finalizers = Finalizers(config)

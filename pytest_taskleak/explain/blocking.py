@@ -6,7 +6,7 @@ import linecache
 import re
 from typing import TYPE_CHECKING
 
-from pytest_taskleak.explain.words import GIVEN_BY_ASYNCIO
+from pytest_taskleak.explain.awaiting import GIVEN_BY_ASYNCIO
 from pytest_taskleak.leak import Leak
 from pytest_taskleak.model import blame
 

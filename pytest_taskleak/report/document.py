@@ -78,6 +78,10 @@ def _leak(nodeid: str, mode: str, leak: Leak, root: str) -> dict[str, Any]:
             {"task": text, "created": _frame(place, root) if place else None} for text, place in leak.ancestors
         ],
         "children": list(leak.children),
+        "awaits": [
+            {"depth": depth, "text": text, "frame": _frame(place, root) if place else None}
+            for depth, text, place in leak.awaits
+        ],
         "holders": leak.holders,
     }
 

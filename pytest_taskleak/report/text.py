@@ -137,7 +137,7 @@ def details(
 
     Args:
         leaks: At least one.
-        verbosity: Below 0 a line a cause; 0 what is needed to mend it; above, every frame.
+        verbosity: Below 0 a line a cause; 0 what is needed to mend it; 1 every frame; above, the await graph.
         root: The folder that paths are shown relative to.
         counts: How much went on before the test and after it; shown where every frame is.
     """
@@ -207,8 +207,17 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
     elif leak.kind == "pending":
         lines.append("created past `create_task`: nobody saw where")
     lines += [f"    with it: {child}" for child in leak.children]
+    lines += _awaits(leak, root) if verbosity > 1 else []
     lines += _wrapped(f"then: {leak.settled}")
     return "\n".join(lines)
+
+
+def _awaits(leak: Leak, root: str) -> list[str]:
+    lines = ["the await graph"] if leak.awaits else []
+    for depth, text, place in leak.awaits:
+        words = f"{_path(place, root)}:{place.line}: in {text}" if place is not None else text
+        lines.append(f"{'  ' * (depth + 1)}{words}")
+    return lines
 
 
 def _grown(leak: Leak, number: str, root: str) -> list[str]:

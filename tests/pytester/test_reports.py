@@ -76,6 +76,17 @@ def test_the_json_report_tells_each_leak_and_each_cause(project):
     results[0].stdout.fnmatch_lines(["*- taskleak report: *leaks.json -*"])
 
 
+def test_the_json_report_has_the_await_graph_where_it_is_asked_for(project):
+    document = read(project, "-vv")
+    first = next(leak for leak in document["leaks"] if leak["task"].startswith("child"))
+    assert [(link["depth"], link["text"]) for link in first["awaits"][:2]] == [
+        (0, "task 'child | <b>`&', forever"),
+        (1, "forever"),
+    ]
+    assert first["awaits"][1]["frame"]["path"] == "test_it.py"
+    assert first["awaits"][0]["frame"] is None
+
+
 def test_a_clean_run_is_reported_as_such(project):
     document = read(project, "--taskleak-report=md:leaks.md", source="def test_it(): pass")
     assert document["leaks"] == document["causes"] == []
