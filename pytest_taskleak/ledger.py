@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_taskleak import files, outcome
+from pytest_taskleak import drawing, files, outcome, values
 from pytest_taskleak import report as texts
 from pytest_taskleak.letter import Found, Letter, read
 
@@ -67,8 +67,10 @@ class Ledger:
         found = [(found.nodeid, found.mode, found.leaks) for found in self._found.values()]
         for report in self._reports:
             try:
-                text: str = getattr(texts, _FORMATS[report.format])(found, str(self._config.rootpath))
-                files.write(report.path, _after_others(report.path) + text)
+                text: str = getattr(texts, values.FORMATS[report.format])(found, str(self._config.rootpath))
+                drawn = report.format in drawing.FORMATS
+                content = drawing.draw(text, report.format) if drawn else _after_others(report.path) + text
+                files.write(report.path, content)
             except OSError as error:
                 self._written.append(f"taskleak report: {report.path} was not written: {error.strerror}")
             except Exception as error:  # noqa: BLE001 - the others, and the outcome, do not depend on it
@@ -97,10 +99,6 @@ class Ledger:
             terminal.line("No outcome was changed by it. Please report it, with this:")
             for defect, times in self._defects.items():
                 terminal.line(f"{defect.rstrip()}\n({times} ×)" if times > 1 else defect.rstrip())
-
-
-_FORMATS = {"json": "as_json", "md": "as_markdown"}
-"""What writes each of `values.FORMATS`, in `report`, where it is imported at its first use."""
 
 
 def _after_others(path: Path) -> str:

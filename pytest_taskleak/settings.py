@@ -214,7 +214,7 @@ class Options:
         self.growing = Growing(plot, limit, freezes=not thawed) if asked else None
         search = config.getoption("--taskleak-search")
         self.search: float = search if search is not None else _ini_seconds(config, "search")
-        self.reports: tuple[values.Report, ...] = tuple(config.getoption("--taskleak-report") or ())
+        self.reports: tuple[values.Report, ...] = values.reports(config.getoption("--taskleak-report") or ())
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False

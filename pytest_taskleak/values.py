@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 import pytest
 
+from pytest_taskleak import drawing
 from pytest_taskleak.leak import KINDS
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ class Report(NamedTuple):
     path: Path
 
 
-FORMATS = ("json", "md")
+FORMATS = {"json": "as_json", "md": "as_markdown", "dot": "as_dot", **dict.fromkeys(drawing.FORMATS, "as_dot")}
+"""What can be asked for, and what writes it in `report`; a graph is drawn where the format is one of `drawing`."""
 
 
 def report(text: str) -> Report:
@@ -127,7 +129,25 @@ def report(text: str) -> Report:
             f"{option}: {text!r} is not valid; give a format and a file as in json:leaks.json, with one of "
             f"{', '.join(FORMATS)}"
         )
+    if kind in drawing.FORMATS and drawing.program() is None:
+        raise pytest.UsageError(
+            f"{option}: {text!r} needs graphviz's `dot`, which is not on the PATH; install graphviz, or ask for the "
+            "graph itself with dot:FILE"
+        )
     return Report(kind, _writable(f"{option}: {text!r}", name))
+
+
+def reports(asked: Iterable[Report]) -> tuple[Report, ...]:
+    """Read all that are asked for together: each goes to a file of its own."""
+    by_file: dict[Path, Report] = {}
+    for one in asked:
+        other = by_file.setdefault(one.path.resolve(), one)
+        if other.format != one.format:
+            raise pytest.UsageError(
+                f"--taskleak-report: {one.path} is asked for as {other.format} and as {one.format}; give each report a "
+                "file of its own"
+            )
+    return tuple(by_file.values())
 
 
 def _writable(where: str, name: str) -> Path:

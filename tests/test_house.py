@@ -43,6 +43,7 @@ RANKS = {
     "callbacks": 2,
     "descriptors": 2,
     "files": 2,
+    "drawing": 1,
     "places": 2,
     "leak": 1,
     "model": 0,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_taskleak.report.document import as_json
+    from pytest_taskleak.report.dot import as_dot
     from pytest_taskleak.report.graft import grafted
     from pytest_taskleak.report.markdown import as_markdown
     from pytest_taskleak.report.text import details, headline, one_line, summary
 
 _WHERE = {
+    "as_dot": "dot",
     "as_json": "document",
     "as_markdown": "markdown",
     "grafted": "graft",
@@ -24,7 +26,7 @@ _WHERE = {
     "summary": "text",
 }
 
-__all__ = ["as_json", "as_markdown", "details", "grafted", "headline", "one_line", "summary"]
+__all__ = ["as_dot", "as_json", "as_markdown", "details", "grafted", "headline", "one_line", "summary"]
 
 
 def __getattr__(name: str) -> Any:
