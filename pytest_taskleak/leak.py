@@ -159,6 +159,7 @@ class Leak:
         children: What follows from it, folded: coroutine and what it waits for.
         holders: Who holds it, from a module on, where objects grow.
         awaits: What awaits what, and with which local variables; empty where nobody asked for it (`-vv`).
+        accepted: Why the project lives with it, "" where nothing says so.
         called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
@@ -181,10 +182,11 @@ class Leak:
     holders: str = ""
     called: str = ""
     awaits: tuple[Link, ...] = ()
+    accepted: str = ""
 
     def __post_init__(self) -> None:
         """Make plain what a program may have named as it likes."""
-        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders"):
+        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders", "accepted"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "children", tuple(map(plain, self.children)))
         object.__setattr__(self, "awaits", tuple(link._replace(text=plain(link.text)) for link in self.awaits))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
@@ -135,6 +136,22 @@ def report(text: str) -> Report:
             "graph itself with dot:FILE"
         )
     return Report(kind, _writable(f"{option}: {text!r}", name))
+
+
+def accept(where: str, lines: Iterable[object]) -> dict[str, str]:
+    """Read which causes may stay: a line for each, its fingerprint and the reason."""
+    reasons: dict[str, str] = {}
+    for line in lines:
+        fingerprint, _, reason = " ".join(str(line).split()).partition(" ")
+        if not (re.fullmatch("[0-9a-f]{12}", fingerprint) and reason):
+            raise pytest.UsageError(
+                f"{where}: {line!r} is not valid; give a line for each cause: its fingerprint, as `pytest -v` shows "
+                "it, and a reason, as in 1a2b3c4d5e6f the SDK never stops its heartbeat"
+            )
+        if fingerprint in reasons:
+            raise pytest.UsageError(f"{where}: {fingerprint} is there twice; give one reason for each cause")
+        reasons[fingerprint] = reason
+    return reasons
 
 
 def reports(asked: Iterable[Report]) -> tuple[Report, ...]:

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_taskleak.report.advice import stale
     from pytest_taskleak.report.document import as_json
     from pytest_taskleak.report.dot import as_dot
     from pytest_taskleak.report.graft import grafted
@@ -21,12 +22,13 @@ _WHERE = {
     "as_markdown": "markdown",
     "grafted": "graft",
     "details": "text",
+    "stale": "advice",
     "headline": "text",
     "one_line": "text",
     "summary": "text",
 }
 
-__all__ = ["as_dot", "as_json", "as_markdown", "details", "grafted", "headline", "one_line", "summary"]
+__all__ = ["as_dot", "as_json", "as_markdown", "details", "grafted", "headline", "one_line", "stale", "summary"]
 
 
 def __getattr__(name: str) -> Any:

@@ -61,6 +61,7 @@ def _leak(nodeid: str, mode: str, leak: Leak, root: str) -> dict[str, Any]:
         "fingerprint": leak.fingerprint,
         "kind": leak.kind,
         "mode": mode,
+        "reason": leak.accepted,
         "test": nodeid,
         "owner": {"kind": leak.owner_kind, "name": leak.owner, "scope": leak.scope},
         "phase": leak.phase,

@@ -61,9 +61,10 @@ def as_dot(found: Sequence[tuple[str, str, Sequence[Leak]]], root: str) -> str:
 def _draw(graph: _Graph, leak: Leak, count: int, same: Sequence[Leak], root: str) -> None:
     where, _, _ = one_line(leak, count, root).partition(": ") if leak.line_to_change else ("", "", "")
     times = f" ×{count}" if count > 1 else ""
-    style = "library" if leak.in_library else "leak"
+    style = "library" if leak.in_library or leak.accepted else "leak"
+    accepted = f"accepted: {leak.accepted}" if leak.accepted else ""
     key = f"leak {leak.fingerprint}"
-    graph.node(key, style, f"{task_label(leak)}{times}", where, "in a library" if leak.in_library else "")
+    graph.node(key, style, f"{task_label(leak)}{times}", where, "in a library" if leak.in_library else "", accepted)
     owners = {(it.nodeid, owner_label(it)): it for it in same}
     for (nodeid, owner), it in list(owners.items())[:_MOST_OWNERS]:
         above = graph.node(f"owner {nodeid} {owner}", "owner", owner if it.owner else "of unknown owner", nodeid)
