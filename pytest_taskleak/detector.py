@@ -54,6 +54,7 @@ class Detector:
         workplaces: Judges threads, executors and loops.
         lost: Judges errors that nobody heard, and coroutines that nobody awaited.
         test: The test that is running, None between tests.
+        graphs: Whether await graphs are told, with local variables.
         search: Seconds that the search for who could wake what is pending may take, 0 for no search.
         announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
@@ -82,6 +83,7 @@ class Detector:
         self._failed = False
         self.announce = announce
         self.search = 0.0
+        self.graphs = False
         self.test: Owner | None = None
         self._places = places
         self._suspects: list[Suspect] = []
@@ -343,7 +345,8 @@ class Detector:
                 suspect.origin.settled = True
             try:
                 outlook = told.get(id(suspect.task), NOT_EXAMINED)
-                suspect.words, suspect.works_on = explain.portrait(suspect.task, self._places, outlook)
+                words = explain.portrait(suspect.task, self._places, outlook, graph=self.graphs)
+                suspect.words, suspect.works_on = words
             except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
                 self.failed(error)
             else:

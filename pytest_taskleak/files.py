@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all; a link stays a link. What UTF-8 does not know is escaped.
 
     Raises:
@@ -19,8 +19,8 @@ def write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         # Made anew, as nobody can foresee it: in a folder of everybody's it might be a link to somewhere.
-        with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
         temporary.replace(path)
     except BaseException:  # whatever ends it, Ctrl-C too, leaves no half of a file behind, and is raised on
         temporary.unlink(missing_ok=True)

@@ -98,6 +98,20 @@ class Place(NamedTuple):
     first_line: int
 
 
+class Link(NamedTuple):
+    """A line of the await graph around a task.
+
+    Attributes:
+        depth: How far below the task it is.
+        text: A task, a future, a function's frame, or the value of a local variable.
+        place: Where a frame stands, None for all else.
+    """
+
+    depth: int
+    text: str
+    place: Place | None
+
+
 _LONGEST = 300
 """Characters of one text that a report shows."""
 
@@ -146,6 +160,8 @@ class Leak:
         holders: Who holds it, the shortest way from something alive; "nobody"; "" where that was not found out.
         suspect: The part of `holders` to look at: the last that the project's own code wrote, "" where none is.
         distribution: Name and version of the library that it is of; None where it is none's, or nobody knows.
+        awaits: What awaits what, and with which local variables; empty where nobody asked for it (`-vv`).
+        accepted: Why the project lives with it, "" where nothing says so.
         called: The kind that it is called by where that is another: an exception may be lost in a bare future.
     """
 
@@ -169,12 +185,15 @@ class Leak:
     suspect: str = ""
     called: str = ""
     distribution: tuple[str, str] | None = None
+    awaits: tuple[Link, ...] = ()
+    accepted: str = ""
 
     def __post_init__(self) -> None:
         """Make plain what a program may have named as it likes."""
-        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders", "suspect"):
+        for name in ("task", "coroutine", "verdict", "detail", "settled", "holders", "suspect", "accepted"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "children", tuple(map(plain, self.children)))
+        object.__setattr__(self, "awaits", tuple(link._replace(text=plain(link.text)) for link in self.awaits))
         object.__setattr__(self, "ancestors", tuple((plain(text), place) for text, place in self.ancestors))
 
     @property
@@ -233,6 +252,7 @@ class Leak:
         fields["ancestors"] = [[text, list(place) if place else None] for text, place in self.ancestors]
         fields["children"] = list(self.children)
         fields["distribution"] = list(self.distribution) if self.distribution else None
+        fields["awaits"] = [[depth, text, list(place) if place else None] for depth, text, place in self.awaits]
         return fields
 
     @classmethod
@@ -244,6 +264,9 @@ class Leak:
         fields["ancestors"] = tuple((text, Place(*place) if place else None) for text, place in fields["ancestors"])
         fields["children"] = tuple(fields["children"])
         fields["distribution"] = tuple(fields["distribution"]) if fields["distribution"] else None
+        fields["awaits"] = tuple(
+            Link(depth, text, Place(*place) if place else None) for depth, text, place in fields.get("awaits", ())
+        )
         return cls(**fields)
 
 

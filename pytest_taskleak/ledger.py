@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_taskleak import files, outcome
+from pytest_taskleak import drawing, files, outcome, values
 from pytest_taskleak import report as texts
 from pytest_taskleak.letter import Found, Letter, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pytest_taskleak.outcome import Show
@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 class Ledger:
     """Collects from the reports of this process, or of its workers."""
 
-    def __init__(self, config: pytest.Config, show: Show, reports: Sequence[Report]) -> None:
-        """Make an empty one, for a run that is to be reported in these files, too."""
+    def __init__(
+        self, config: pytest.Config, show: Show, reports: Sequence[Report], accepted: Mapping[str, str]
+    ) -> None:
+        """Make an empty one, for a run that is to be reported in these files, too, and accepts these causes."""
+        self._unmet = dict(accepted)
+        self._whole = False
         self._reports = reports
         self._written: list[str] = []
         self._config = config
         self._show: Show = show
-        self._found: dict[tuple[str, str], Found] = {}
+        self._found: dict[tuple[str, str, bool], Found] = {}
         self._defects: dict[str, int] = {}
 
     def logged(self, report: pytest.TestReport) -> None:
@@ -54,11 +58,16 @@ class Ledger:
             if found.mode == "fail":
                 late = outcome.late_report(found.leaks, found.location, **self._show)
                 self._config.hook.pytest_runtest_logreport(report=late)
+        for found in (*letter.shown, *letter.late):
+            for leak in found.leaks:
+                self._unmet.pop(leak.fingerprint if leak.accepted else "", None)
         for defect in letter.defects:
             self._defects[defect] = self._defects.get(defect, 0) + 1
 
     def settle_exit(self, session: pytest.Session) -> None:
         """A leak that no report could carry still fails the run."""
+        over = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+        self._whole = over and not (session.shouldstop or session.shouldfail or _narrowed(self._config))
         if any(found.mode == "fail" for found in self._found.values()) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -67,8 +76,10 @@ class Ledger:
         found = [(found.nodeid, found.mode, found.leaks) for found in self._found.values()]
         for report in self._reports:
             try:
-                text: str = getattr(texts, _FORMATS[report.format])(found, str(self._config.rootpath))
-                files.write(report.path, _after_others(report.path) + text)
+                text: str = getattr(texts, values.FORMATS[report.format])(found, str(self._config.rootpath))
+                drawn = report.format in drawing.FORMATS
+                content = drawing.draw(text, report.format) if drawn else _after_others(report.path) + text
+                files.write(report.path, content)
             except OSError as error:
                 self._written.append(f"taskleak report: {report.path} was not written: {error.strerror}")
             except Exception as error:  # noqa: BLE001 - the others, and the outcome, do not depend on it
@@ -81,26 +92,23 @@ class Ledger:
         """Write the section at the end: nothing where there is nothing to say."""
         for line in self._written:
             terminal.write_sep("-", line)
-        if self._found:
+        stale = texts.stale(self._unmet) if self._unmet and self._whole else []
+        if self._found or stale:
             terminal.section("taskleak", sep="=", yellow=True)
             for found in self._found.values():
-                if found.mode == "warn" or not found.nodeid:
+                shown = self._show["verbosity"] > 0 if found.mode == "accepted" else found.mode == "warn"
+                if shown or (not found.nodeid and found.mode != "accepted"):
                     terminal.line(found.nodeid or "of unknown owner (strict)", bold=True)
                     terminal.line(texts.details(found.leaks, **self._show))
                     terminal.line("")
-            for line in texts.summary(
-                [(found.nodeid, found.leaks) for found in self._found.values()], self._show["root"]
-            ):
+            per_test = [(found.nodeid, found.leaks) for found in self._found.values()]
+            for line in [*(texts.summary(per_test, self._show["root"]) if per_test else []), *stale]:
                 terminal.line(line)
         if self._defects:
             terminal.section("taskleak: a defect of the plugin itself", sep="=", red=True)
             terminal.line("No outcome was changed by it. Please report it, with this:")
             for defect, times in self._defects.items():
                 terminal.line(f"{defect.rstrip()}\n({times} ×)" if times > 1 else defect.rstrip())
-
-
-_FORMATS = {"html": "as_html", "json": "as_json", "md": "as_markdown"}
-"""What writes each of `values.FORMATS`, in `report`, where it is imported at its first use."""
 
 
 def _after_others(path: Path) -> str:
@@ -114,5 +122,15 @@ def _after_others(path: Path) -> str:
     return before if before.endswith("\n") or not before else f"{before}\n"
 
 
-def _key(found: Found) -> tuple[str, str]:
-    return found.nodeid, found.leaks[0].owner_kind + found.leaks[0].owner
+def _key(found: Found) -> tuple[str, str, bool]:
+    return found.nodeid, found.leaks[0].owner_kind + found.leaks[0].owner, found.mode == "accepted"
+
+
+_NARROW = ("-k", "-m", "--lf", "--last-failed", "--sw", "--stepwise", "--deselect", "--ignore")
+
+
+def _narrowed(config: pytest.Config) -> bool:
+    """Whether the command line chooses among the tests, so that what was not met tells nothing."""
+    args = [str(arg) for arg in config.invocation_params.args]
+    chosen = any(arg.startswith(_NARROW) or "::" in arg or arg.endswith(".py") for arg in args)
+    return chosen or bool(config.getoption("collectonly", default=False))

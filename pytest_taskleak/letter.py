@@ -20,7 +20,7 @@ class Found:
     Attributes:
         nodeid: The test, "" where nobody knows whose they are.
         location: The test's file, line and domain.
-        mode: How they are judged: fail or warn.
+        mode: How they are judged: fail, warn, or accepted.
         leaks: At least one.
     """
 
@@ -75,6 +75,13 @@ class Letter:
             list(data.get("defects", ())),
             {name: (before, after) for name, (before, after) in data.get("counts", {}).items()},
         )
+
+
+def by_mode(nodeid: str, location: Sequence[Any], mode: str, leaks: Sequence[Leak]) -> list[Found]:
+    """The leaks of one test or fixture, those that may stay apart from the others."""
+    fresh = [leak for leak in leaks if not leak.accepted]
+    known = [leak for leak in leaks if leak.accepted]
+    return [Found(nodeid, location, how, some) for how, some in ((mode, fresh), ("accepted", known)) if some]
 
 
 def carry(report: object, letter: Letter) -> None:

@@ -23,11 +23,15 @@ class Show(TypedDict):
     Attributes:
         verbosity: pytest's.
         root: The folder that paths are relative to.
+        command: How the same is looked for in one test.
+        rootdir: The folder that node ids begin at.
         counts: How much went on before the test and after it, where that is known.
     """
 
     verbosity: int
     root: str
+    command: NotRequired[str]
+    rootdir: NotRequired[str]
     counts: NotRequired[Mapping[str, tuple[int, int]]]
 
 

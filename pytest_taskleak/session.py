@@ -17,10 +17,10 @@ from pytest_taskleak.attempt import Attempt, run_by_another, stop_in_time
 from pytest_taskleak.detector import Detector
 from pytest_taskleak.finalizers import Finalizers
 from pytest_taskleak.judge import LiveFixture
-from pytest_taskleak.letter import Found, Letter, carry
+from pytest_taskleak.letter import Letter, by_mode, carry
 from pytest_taskleak.model import Owner
 from pytest_taskleak.places import Places
-from pytest_taskleak.verdicts import Verdict
+from pytest_taskleak.verdicts import Verdict, accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,7 +62,12 @@ class Run:
         """Make it for a run with these options."""
         self._config = config
         self._options = options
-        self.show: Show = {"verbosity": config.get_verbosity(), "root": str(config.invocation_params.dir)}
+        self.show: Show = {
+            "verbosity": config.get_verbosity(),
+            "root": str(config.invocation_params.dir),
+            "command": options.command,
+            "rootdir": str(config.rootpath),
+        }
         self._places = Places(config.rootpath)
         self._detector = Detector(
             self._places,
@@ -72,6 +77,7 @@ class Run:
             announce=self._announce,
         )
         self._detector.search = options.search
+        self._detector.graphs = self.show["verbosity"] > 1
         self._detector.leftovers.shown = fixtures.shown
         self._detector.lost.judged = self._is_judged
         self._finalizers = Finalizers(config)
@@ -221,16 +227,21 @@ class Run:
         """The outermost teardown of the test is over: what it started must be over too."""
         if self._counts or self._may_leak(attempt):
             self._count(attempt)
-        attempt.verdicts = self._detector.verdicts(attempt.owner)
+        attempt.verdicts = self._verdicts(attempt.owner)
         self._detector.stalls.watch(0.0)
         if attempt.settings.cancel and attempt.verdicts:
             self._detector.cancel_pending(attempt.settings.grace)
         mine = self._mine(attempt)
         if self._repeated is not None and not mine:
-            attempt.verdicts = [*attempt.verdicts, *(Verdict(attempt.owner, it) for it in self._repeated.leaks)]
+            grown = accepted((Verdict(attempt.owner, it) for it in self._repeated.leaks), self._options.accepted)
+            attempt.verdicts = [*attempt.verdicts, *grown]
             mine = self._mine(attempt)
-        if mine and attempt.settings.mode != "off":
-            item.user_properties.append(("taskleak", texts.headline(mine)))
+        fresh = [leak for leak in mine if not leak.accepted]
+        if fresh and attempt.settings.mode != "off":
+            item.user_properties.append(("taskleak", texts.headline(fresh)))
+
+    def _verdicts(self, test: Owner | None) -> list[Verdict]:
+        return accepted(self._detector.verdicts(test), self._options.accepted)
 
     def _count(self, attempt: Attempt) -> None:
         """Note how much goes on; before the test it was what its predecessor was left with."""
@@ -351,7 +362,7 @@ class Run:
     def _last_look(self) -> Letter:
         with self._finalizers:
             self._detector.look_at_open_loops(None)
-            return self._late(self._detector.verdicts(None))
+            return self._late(self._verdicts(None))
 
     # -- verdicts into reports
 
@@ -367,19 +378,19 @@ class Run:
     def _apply(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport) -> None:
         mode = attempt.settings.mode
         mine = self._mine(attempt) if mode != "off" else []
-        if mine and mode == "fail":
-            self._blame_test(item, attempt, teardown, mine)
-        if mine:
-            carry(teardown, Letter(shown=[Found(item.nodeid, attempt.owner.location, mode, mine)]))
+        fresh = [leak for leak in mine if not leak.accepted]
+        if fresh and mode == "fail":
+            self._blame_test(item, attempt, teardown, fresh)
+        carry(teardown, Letter(shown=by_mode(item.nodeid, attempt.owner.location, mode, mine)))
         mode = self._options.run.mode
         wide = [leak for owner, leak in attempt.verdicts if owner in attempt.ended_fixtures] if mode != "off" else []
-        if wide and mode == "fail":
+        fresh = [leak for leak in wide if not leak.accepted]
+        if fresh and mode == "fail":
             if teardown.failed:
-                outcome.append(teardown, wide, **self._show_of(attempt))
+                outcome.append(teardown, fresh, **self._show_of(attempt))
             else:
-                outcome.fail(teardown, item, wide, **self._show_of(attempt))
-        if wide:
-            carry(teardown, Letter(shown=[Found(item.nodeid, attempt.owner.location, mode, wide)]))
+                outcome.fail(teardown, item, fresh, **self._show_of(attempt))
+        carry(teardown, Letter(shown=by_mode(item.nodeid, attempt.owner.location, mode, wide)))
         known = attempt.owners | attempt.ended_fixtures
         carry(teardown, self._late(verdict for verdict in attempt.verdicts if verdict.owner not in known))
         attempt.verdicts = ()
@@ -413,9 +424,9 @@ class Run:
         for owner, leaks in by_owner.items():
             mode = self._marked.get(owner, self._options.run).mode
             if owner is None:
-                letter.shown.append(Found("", ("", None, ""), mode, leaks))
+                letter.shown += by_mode("", ("", None, ""), mode, leaks)
             else:
-                letter.late.append(Found(owner.nodeid, owner.location, mode, leaks))
+                letter.late += by_mode(owner.nodeid, owner.location, mode, leaks)
         return letter
 
     @_contained

@@ -168,6 +168,9 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "taskleak_kinds", f"what is looked for: all, or some of {', '.join(KINDS)}", type="args", default=None
     )
+    parser.addini(
+        "taskleak_accept", "causes that may stay, a line for each: its fingerprint and why", type="linelist", default=[]
+    )
     parser.addini("taskleak_repeat", "how often each test is repeated while objects are counted", type="int", default=0)
     parser.addini("taskleak_blocked", "seconds that a callback may block the loop", type="float", default=0.0)
     parser.addini("taskleak_search", "seconds to search for who could wake leaked tasks", type="float", default=SEARCH)
@@ -184,6 +187,8 @@ class Options:
         search: Seconds that the search for who could wake leaked tasks may take; 0 for no search.
         reports: The files that what was found is written to.
         growing: How the growth of the whole run is looked at, None where it is not.
+        accepted: The causes that may stay, by fingerprint, with the reason.
+        command: How the same is looked for in one test: `pytest` with what the command line says.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -214,7 +219,9 @@ class Options:
         self.growing = Growing(plot, limit, freezes=not thawed) if asked else None
         search = config.getoption("--taskleak-search")
         self.search: float = search if search is not None else _ini_seconds(config, "search")
-        self.reports: tuple[values.Report, ...] = tuple(config.getoption("--taskleak-report") or ())
+        self.reports: tuple[values.Report, ...] = values.reports(config.getoption("--taskleak-report") or ())
+        self.accepted: dict[str, str] = _ini(config, "taskleak_accept", "give a list of lines", values.accept)
+        self.command = " ".join(["pytest -vv", *_options_given(config)])
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False
@@ -259,6 +266,20 @@ class Options:
         judged = [settings for item in items if (settings := self.of(item)).mode != "off"]
         self.judges = bool(judged)
         self.repeats = any(settings.repeat for settings in judged)
+
+
+_SAID_AGAIN = ("grace", "strict", "cancel", "kinds", "repeat", "blocked", "search")
+
+
+def _options_given(config: pytest.Config) -> list[str]:
+    """The options by which leaks are found, as they would be given again."""
+    said = [("", config.getoption("--taskleak"))]
+    said += [(f"-{name}", config.getoption(f"--taskleak-{name}")) for name in _SAID_AGAIN]
+    return [
+        f"--taskleak{name}" if value is True else f"--taskleak{name}={value}"
+        for name, value in said
+        if value is not None
+    ]
 
 
 def _kinds_asked(config: pytest.Config) -> frozenset[str]:

@@ -10,12 +10,14 @@ import errno
 import importlib.util
 import math
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 import pytest
 
+from pytest_taskleak import drawing
 from pytest_taskleak.leak import KINDS
 
 if TYPE_CHECKING:
@@ -116,7 +118,14 @@ class Report(NamedTuple):
     path: Path
 
 
-FORMATS = ("html", "json", "md")
+FORMATS = {
+    "html": "as_html",
+    "json": "as_json",
+    "md": "as_markdown",
+    "dot": "as_dot",
+    **dict.fromkeys(drawing.FORMATS, "as_dot"),
+}
+"""What can be asked for, and what writes it in `report`; a graph is drawn where the format is one of `drawing`."""
 
 
 def report(text: str) -> Report:
@@ -130,7 +139,41 @@ def report(text: str) -> Report:
         )
     if kind == "html" and importlib.util.find_spec("jinja2") is None:
         raise pytest.UsageError(f"{option}: {text!r} needs jinja2: pip install 'pytest-taskleak[html]'")
+    if kind in drawing.FORMATS and drawing.program() is None:
+        raise pytest.UsageError(
+            f"{option}: {text!r} needs graphviz's `dot`, which is not on the PATH; install graphviz, or ask for the "
+            "graph itself with dot:FILE"
+        )
     return Report(kind, _writable(f"{option}: {text!r}", name))
+
+
+def accept(where: str, lines: Iterable[object]) -> dict[str, str]:
+    """Read which causes may stay: a line for each, its fingerprint and the reason."""
+    reasons: dict[str, str] = {}
+    for line in lines:
+        fingerprint, _, reason = " ".join(str(line).split()).partition(" ")
+        if not (re.fullmatch("[0-9a-f]{12}", fingerprint) and reason):
+            raise pytest.UsageError(
+                f"{where}: {line!r} is not valid; give a line for each cause: its fingerprint, as `pytest -v` shows "
+                "it, and a reason, as in 1a2b3c4d5e6f the SDK never stops its heartbeat"
+            )
+        if fingerprint in reasons:
+            raise pytest.UsageError(f"{where}: {fingerprint} is there twice; give one reason for each cause")
+        reasons[fingerprint] = reason
+    return reasons
+
+
+def reports(asked: Iterable[Report]) -> tuple[Report, ...]:
+    """Read all that are asked for together: each goes to a file of its own."""
+    by_file: dict[Path, Report] = {}
+    for one in asked:
+        other = by_file.setdefault(one.path.resolve(), one)
+        if other.format != one.format:
+            raise pytest.UsageError(
+                f"--taskleak-report: {one.path} is asked for as {other.format} and as {one.format}; give each report a "
+                "file of its own"
+            )
+    return tuple(by_file.values())
 
 
 def _writable(where: str, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_taskleak import explain
@@ -25,6 +26,21 @@ class Verdict(NamedTuple):
 
     owner: Owner | None
     leak: Leak
+
+
+def accepted(verdicts: Iterable[Verdict], reasons: Mapping[str, str]) -> list[Verdict]:
+    """The same verdicts; a leak whose cause may stay says why.
+
+    Args:
+        verdicts: The verdicts.
+        reasons: Why causes may stay, by fingerprint.
+    """
+    if not reasons:
+        return list(verdicts)
+    return [
+        Verdict(owner, dataclasses.replace(leak, accepted=reasons.get(leak.fingerprint, "")))
+        for owner, leak in verdicts
+    ]
 
 
 _MOST_NAMED = 20

@@ -44,6 +44,7 @@ RANKS = {
     "chains": 2,
     "descriptors": 2,
     "files": 2,
+    "drawing": 1,
     "places": 2,
     "distributions": 1,
     "leak": 1,

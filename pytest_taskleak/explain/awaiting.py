@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-from typing import TYPE_CHECKING, Any
+import re
+import types
+from typing import TYPE_CHECKING, Any, cast
 
+from pytest_taskleak.attributes import attributes
 from pytest_taskleak.explain.waits import WAITS, Wait, of_future
 from pytest_taskleak.places import ASYNCIO
 
@@ -14,7 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
+
 _DEEPEST = 200
+
+_GROUP = "TaskGroup.__aexit__"
+"""The end of a block with tasks of its own: asyncio's, and anyio's."""
 
 _FRAMES = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
 
@@ -39,8 +47,8 @@ def waiting(task: asyncio.Task[Any]) -> Waiting:
 
     Source of the algorithm: `cr_await`, `ag_await` and `gi_yieldfrom`, as `inspect` documents them.
     """
-    frames = tuple(_frames(task.get_coro()))
-    future: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    frames = frames_of(task)
+    future = waited_for(task)
     wait = of_future(task, future)
     for frame in reversed(frames):
         if not frame.f_code.co_filename.startswith(ASYNCIO):
@@ -49,7 +57,31 @@ def waiting(task: asyncio.Task[Any]) -> Waiting:
         if describe is not None:
             # The outermost of asyncio's frames is the call that the user wrote.
             wait = describe(frame.f_locals, task.get_loop(), wait)
-    return Waiting(frames, wait, tuple(_awaited(frames, future)))
+    if frames and frames[-1].f_code.co_qualname == _GROUP:
+        wait = WAITS[_GROUP](frames[-1].f_locals, task.get_loop(), wait)
+    return Waiting(frames, wait, leads_to(frames, future))
+
+
+def leads_to(frames: tuple[FrameType, ...], future: asyncio.Future[Any] | None) -> tuple[asyncio.Future[Any], ...]:
+    """The futures, tasks among them, whose end would let a task go on: as far as the next tasks."""
+    ways = [*([future] if future is not None else []), *named_by(frames)]
+    found: dict[int, asyncio.Future[Any]] = {}
+    while ways:
+        way = ways.pop()
+        if id(way) not in found:
+            found[id(way)] = way
+            ways += () if isinstance(way, asyncio.Task) else beneath(way)
+    return tuple(found.values())
+
+
+def frames_of(task: asyncio.Task[Any]) -> tuple[FrameType, ...]:
+    """Where a task stands, the outermost frame first. They are the user's: do not keep them."""
+    return tuple(_frames(task.get_coro()))
+
+
+def waited_for(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
+    """The future that wakes a task, None where it is ready to run."""
+    return getattr(task, "_fut_waiter", None)
 
 
 def wakes_at(task: asyncio.Task[Any]) -> float:
@@ -86,31 +118,55 @@ def _inside(awaitable: object) -> object:
     """The coroutine or generator inside an awaitable that has no attribute to say so (`asend`, a wrapper)."""
     if awaitable is None or isinstance(awaitable, asyncio.Future):
         return None
-    for inner in gc.get_referents(awaitable):
-        if any(getattr(inner, name, None) is not None for name, _ in _FRAMES):
-            return inner
+    level: list[object] = [awaitable]
+    for _ in range(_WRAPPED):
+        level = [inner for outer in level for inner in gc.get_referents(outer) if not isinstance(inner, _NO_AWAITABLE)]
+        for inner in level:
+            if any(getattr(inner, name, None) is not None for name, _ in _FRAMES):
+                return inner
     return None
 
 
-def _cells(callback: object) -> tuple[object, ...]:
+_WRAPPED = 2
+"""Objects of the interpreter around each other: `anext` with a default wraps what `asend` made."""
+
+_NO_AWAITABLE = (asyncio.Future, type, dict, str, types.ModuleType)
+
+
+def cells(callback: object) -> tuple[object, ...]:
     """The variables that a callback closes over: `shield` keeps what it shields there."""
     return getattr(callback, "__closure__", None) or ()
 
 
-def _awaited(frames: tuple[FrameType, ...], future: asyncio.Future[Any] | None) -> Iterator[asyncio.Future[Any]]:
-    """The futures, tasks among them, whose end would let the task go on."""
-    if future is not None:
-        yield future
-        yield from getattr(future, "_children", ())
-        for callback, *_ in getattr(future, "_callbacks", None) or ():
-            yield from (it for it in gc.get_referents(*_cells(callback)) if isinstance(it, asyncio.Future))
+def beneath(future: asyncio.Future[Any]) -> Iterator[asyncio.Future[Any]]:
+    """The futures whose end ends a future that asyncio made around them: by `gather`, by `shield`."""
+    yield from getattr(future, "_children", ())
+    for callback, *_ in getattr(future, "_callbacks", None) or ():
+        if not isinstance(callback, types.FunctionType) or callback.__qualname__ not in _LEAD_DOWN:
+            continue
+        for name, cell in zip(callback.__code__.co_freevars, cells(callback), strict=True):
+            if name == _LEAD_DOWN[callback.__qualname__]:
+                yield from (it for it in gc.get_referents(cell) if isinstance(it, asyncio.Future))
+
+
+_LEAD_DOWN = {
+    "shield.<locals>._outer_done_callback": "inner",
+    "_chain_future.<locals>._call_check_cancel": "source",
+}
+"""Callbacks of the outer future with their variable for the inner one; those of the inner one lead to who waits."""
+
+
+def named_by(frames: tuple[FrameType, ...]) -> Iterator[asyncio.Future[Any]]:
+    """The futures, tasks among them, that calls wait for by a future of their own: `wait`, `wait_for`, task groups."""
     for frame in frames:
+        name = frame.f_code.co_qualname
+        if name == _GROUP:
+            tasks = dict(attributes(frame.f_locals.get("self"))).get("_tasks")
+            if isinstance(tasks, set):
+                yield from (it for it in list(cast("set[object]", tasks)) if isinstance(it, asyncio.Future))
         if not frame.f_code.co_filename.startswith(ASYNCIO):
             continue
-        name = frame.f_code.co_qualname
         if name in ("_wait", "wait"):
-            yield from frame.f_locals.get("fs", ())
+            yield from (it for it in list(frame.f_locals.get("fs", ())) if isinstance(it, asyncio.Future))
         elif name == "wait_for" and isinstance(frame.f_locals.get("fut"), asyncio.Future):
             yield frame.f_locals["fut"]
-        elif name.startswith("TaskGroup."):
-            yield from getattr(frame.f_locals.get("self"), "_tasks", ())

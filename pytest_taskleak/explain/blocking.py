@@ -6,8 +6,8 @@ import linecache
 import re
 from typing import TYPE_CHECKING
 
+from pytest_taskleak.explain.awaiting import GIVEN_BY_ASYNCIO
 from pytest_taskleak.explain.hints import hint
-from pytest_taskleak.explain.words import GIVEN_BY_ASYNCIO
 from pytest_taskleak.leak import Leak
 from pytest_taskleak.model import blame
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.explain.awaiting import waiting
+from pytest_taskleak.explain.awaiting import GIVEN_BY_ASYNCIO, waiting
 from pytest_taskleak.explain.errors import raised
+from pytest_taskleak.explain.graph import await_graph
 from pytest_taskleak.explain.hints import hint
 from pytest_taskleak.explain.waits import Wait, foretold
 from pytest_taskleak.leak import Leak
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.leak import Kind, Place
+    from pytest_taskleak.leak import Kind, Link, Place
     from pytest_taskleak.model import Call, Origin, Outlook, Owner
     from pytest_taskleak.places import Places
-
-GIVEN_BY_ASYNCIO = re.compile(r"Task-\d+|None")  # 3.13.0 names the tasks of some factories "None"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +33,7 @@ class Portrait:
         stands: The places it waits at, the outermost first.
         on: The ids of the tasks it waits for.
         outlook: Whether anything that is alive could wake it, and who holds it.
+        awaits: The whole await graph around it; empty where it was not asked for.
     """
 
     coroutine: str
@@ -42,15 +41,19 @@ class Portrait:
     stands: tuple[Place, ...]
     on: frozenset[int]
     outlook: Outlook
+    awaits: tuple[Link, ...] = ()
 
 
-def portrait(task: asyncio.Task[Any], places: Places, outlook: Outlook = NOT_EXAMINED) -> tuple[Portrait, list[object]]:
+def portrait(
+    task: asyncio.Task[Any], places: Places, outlook: Outlook = NOT_EXAMINED, *, graph: bool = False
+) -> tuple[Portrait, list[object]]:
     """Put a pending task into words.
 
     Args:
         task: The task.
         places: Gives the lines of code.
         outlook: Whether anything that is alive could wake it, and who holds it.
+        graph: Whether the await graph is told, with local variables, whose `__repr__` is the user's code.
 
     Returns:
         The words, and the objects that it works on: in whose methods it stands, and what it waits on. They are the
@@ -63,6 +66,7 @@ def portrait(task: asyncio.Task[Any], places: Places, outlook: Outlook = NOT_EXA
         outlook=outlook,
         stands=_stands(now.frames, task, places),
         on=frozenset(id(future) for future in now.on),
+        awaits=await_graph(task, places) if graph and not task.done() else (),
     )
     return words, _works_on(now.frames)
 
@@ -221,6 +225,7 @@ def _leak(  # noqa: PLR0913, PLR0917 - as above
         **blame(owner),
         phase=origin.phase if origin is not None else "",
         distribution=places.library(*created, *words.stands),
+        awaits=words.awaits,
     )
 
 

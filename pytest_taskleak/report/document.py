@@ -61,6 +61,7 @@ def _leak(nodeid: str, mode: str, leak: Leak, root: str) -> dict[str, Any]:
         "fingerprint": leak.fingerprint,
         "kind": leak.kind,
         "mode": mode,
+        "reason": leak.accepted,
         "test": nodeid,
         "owner": {"kind": leak.owner_kind, "name": leak.owner, "scope": leak.scope},
         "phase": leak.phase,
@@ -79,6 +80,10 @@ def _leak(nodeid: str, mode: str, leak: Leak, root: str) -> dict[str, Any]:
             {"task": text, "created": _frame(place, root) if place else None} for text, place in leak.ancestors
         ],
         "children": list(leak.children),
+        "awaits": [
+            {"depth": depth, "text": text, "frame": _frame(place, root) if place else None}
+            for depth, text, place in leak.awaits
+        ],
         "holders": leak.holders,
         "suspect": leak.suspect,
     }

@@ -60,7 +60,9 @@ def _row(leak: Leak, count: int, tests: int, root: str) -> str:
     line, _, _ = one_line(leak, count, root).partition(": ")
     where = line if leak.line_to_change else ""
     library = f" (in {_escaped(leak.library or 'a library')})" if leak.in_library else ""
-    return f"| {_escaped(where)} | {_escaped(f'{task_label(leak)}: {leak.verdict}')}{library} | {count} | {tests} |"
+    accepted = _escaped(f" (accepted: {leak.accepted})") if leak.accepted else ""
+    what = _escaped(f"{task_label(leak)}: {leak.verdict}")
+    return f"| {_escaped(where)} | {what}{library}{accepted} | {count} | {tests} |"
 
 
 def _cause(leak: Leak, count: int, tests: list[str], root: str) -> str:

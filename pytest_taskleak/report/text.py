@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_taskleak.leak import plain
 from pytest_taskleak.report import growing
+from pytest_taskleak.report.advice import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -137,15 +138,23 @@ def one_line(leak: Leak, count: int, root: str) -> str:
     return f"{where}{task_label(leak)}{_times(count)} {_did([leak])} {owner_label(leak)}, {leak.verdict}"
 
 
-def details(
-    leaks: Sequence[Leak], *, verbosity: int, root: str, counts: Mapping[str, tuple[int, int]] | None = None
+def details(  # noqa: PLR0913 - all but the leaks are how they are shown
+    leaks: Sequence[Leak],
+    *,
+    verbosity: int,
+    root: str,
+    command: str = "",
+    rootdir: str = "",
+    counts: Mapping[str, tuple[int, int]] | None = None,
 ) -> str:
     """The leaks of one owner.
 
     Args:
         leaks: At least one.
-        verbosity: Below 0 a line a cause; 0 what is needed to mend it; above, every frame.
+        verbosity: Below 0 a line a cause; 0 what is needed to mend it; 1 every frame; above, the await graph.
         root: The folder that paths are shown relative to.
+        command: How the same is looked for in one test; "" where that is not known.
+        rootdir: The folder that node ids begin at.
         counts: How much went on before the test and after it; shown where every frame is.
     """
     by_owner: dict[str, list[Leak]] = {}
@@ -156,10 +165,12 @@ def details(
     if verbosity < 0:
         return "\n".join(one_line(leak, count, root) for leak, count in groups)
     numbered = len(groups) > 1
-    parts = (
-        _one(leak, count, f"{number}. " if numbered else "", verbosity, root)
-        for number, (leak, count) in enumerate(groups, 1)
-    )
+    parts: list[str] = []
+    for number, (leak, count) in enumerate(groups, 1):
+        lines = _one(leak, count, f"{number}. " if numbered else "", verbosity, root)
+        lines += _wrapped(f"accepted: {leak.accepted}") if leak.accepted else []
+        lines += advice(leak, command, rootdir, root) if verbosity > 0 else []
+        parts.append("\n".join(lines))
     causes = _count(len({leak.fingerprint for leak in leaks}), "cause")
     heading = [f"{_things(leaks)} from {causes}"] if numbered else []
     around = [f"around the test: {_counts(counts)}"] if counts and verbosity > 0 else []
@@ -179,18 +190,19 @@ def summary(per_test: Sequence[tuple[str, Sequence[Leak]]], root: str) -> list[s
     owners = {leak.fingerprint: set[tuple[str, str]]() for leak in leaks}
     for leak in leaks:
         owners[leak.fingerprint].add((leak.nodeid, owner_label(leak)))
-    for leak, count in groups:
+    for leak, count in sorted(groups, key=lambda group: bool(group[0].accepted)):
         others = len(owners[leak.fingerprint]) - 1
         more = f", and {_count(others, 'other')}" if others else ""
         library = f"  [{leak.library or 'library'}]" if leak.in_library else ""
-        lines.append(one_line(leak, count, root) + more + library)
+        accepted = f"  [accepted: {leak.accepted}]" if leak.accepted else ""
+        lines.append(one_line(leak, count, root) + more + library + accepted)
     return lines
 
 
-def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
+def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> list[str]:
     """What is needed to mend it in the first lines: who, what, where it waits, how; then where it came from."""
     if leak.kind == "growth":
-        return "\n".join(_grown(leak, number, root))
+        return _grown(leak, number, root)
     library = f" ({leak.library})" if leak.library else ""
     whose = f"in a library{library}" if leak.in_library else "in your own code"
     things = _things([leak] * count)
@@ -216,8 +228,17 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> str:
         lines.append("created past `create_task`: nobody saw where")
     lines += held_by(leak) if leak.holders and verbosity > 0 else []
     lines += [f"    with it: {child}" for child in leak.children]
+    lines += _awaits(leak, root) if verbosity > 1 else []
     lines += _wrapped(f"then: {leak.settled}")
-    return "\n".join(lines)
+    return lines
+
+
+def _awaits(leak: Leak, root: str) -> list[str]:
+    lines = ["the await graph"] if leak.awaits else []
+    for depth, text, place in leak.awaits:
+        words = f"{_path(place, root)}:{place.line}: in {text}" if place is not None else text
+        lines.append(f"{'  ' * (depth + 1)}{words}")
+    return lines
 
 
 def held_by(leak: Leak) -> list[str]:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 import pytest_taskleak.report
-from pytest_taskleak import files, report
+from pytest_taskleak import drawing, files, report
 from pytest_taskleak.leak import Kind, Leak, Place
 
 SCHEMA = json.loads((Path(pytest_taskleak.report.__file__).parent / "schema.json").read_text(encoding="utf-8"))
@@ -75,6 +75,17 @@ def test_the_json_report_tells_each_leak_and_each_cause(project):
     assert cause["tests"] == ["test_it.py::test_leaks[1]", "test_it.py::test_leaks[2]"]
     assert {leak["kind"] for leak in document["leaks"] if leak["mode"] == "warn"} >= {"timer"}
     results[0].stdout.fnmatch_lines(["*- taskleak report: *leaks.json -*"])
+
+
+def test_the_json_report_has_the_await_graph_where_it_is_asked_for(project):
+    document = read(project, "-vv")
+    first = next(leak for leak in document["leaks"] if leak["task"].startswith("child"))
+    assert [(link["depth"], link["text"]) for link in first["awaits"][:2]] == [
+        (0, "task 'child | <b>`&', forever"),
+        (1, "forever"),
+    ]
+    assert first["awaits"][1]["frame"]["path"] == "test_it.py"
+    assert first["awaits"][0]["frame"] is None
 
 
 def test_a_clean_run_is_reported_as_such(project):
@@ -160,6 +171,47 @@ def test_a_report_that_cannot_be_written_is_an_error_before_the_first_test(proje
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in result.stderr.str()
     assert "test session starts" not in result.stdout.str()
+
+
+def test_pictures_need_graphviz_and_the_graph_itself_does_not(project, monkeypatch):
+    monkeypatch.setattr(drawing, "program", lambda: None)
+    project.write(source=LEAKS)
+    result = project.run("--taskleak-report=svg:leaks.svg")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "'svg:leaks.svg' needs graphviz's `dot`, which is not on the PATH; install" in result.stderr.str()
+    project.run("--taskleak-report=dot:leaks.dot").assert_outcomes(passed=2, failed=2)
+    assert (project.pytester.path / "leaks.dot").read_text(encoding="utf-8").startswith("digraph taskleak {")
+
+
+def test_a_picture_is_drawn(project, monkeypatch):
+    monkeypatch.setattr(drawing, "program", lambda: "dot")
+    monkeypatch.setattr(drawing, "draw", lambda text, kind: f"{kind} of {text}".encode())
+    project.write(source="def test_it(): pass")
+    result = project.run("--taskleak-report=png:leaks.png")
+    assert (project.pytester.path / "leaks.png").read_bytes().startswith(b"png of digraph taskleak {")
+    result.stdout.fnmatch_lines(["*- taskleak report: *leaks.png -*"])
+
+
+def test_a_picture_that_graphviz_does_not_draw_is_told_and_leaves_no_file(project, monkeypatch):
+    def breaks(text, kind):
+        raise OSError(22, "graphviz's `dot` ended with 1: no fonts")
+
+    monkeypatch.setattr(drawing, "program", lambda: "dot")
+    monkeypatch.setattr(drawing, "draw", breaks)
+    project.write(source="def test_it(): pass")
+    result = project.run("--taskleak-report=svg:leaks.svg")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*leaks.svg was not written: graphviz's `dot` ended with 1: no fonts*"])
+    assert not (project.pytester.path / "leaks.svg").exists()
+
+
+def test_each_report_has_a_file_of_its_own(project):
+    project.write(source="def test_it(): pass")
+    result = project.run("--taskleak-report=json:leaks", "--taskleak-report=md:./leaks")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "leaks is asked for as json and as md; give each report a file of its own" in result.stderr.str()
+    twice = project.run("--taskleak-report=json:leaks", "--taskleak-report=json:leaks")
+    assert twice.stdout.str().count("taskleak report:") == 1
 
 
 def test_a_report_that_cannot_be_written_any_more_changes_no_outcome(project, monkeypatch):
