@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import linecache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_taskleak.leak import Place
 
 _MAKERS = ("create_task", "ensure_future")
+_OF_TASKS = ("pending", "lost-exception")
 _PLAIN = (*_MAKERS, "_ensure_future")
 _OF_A_STATE, _OF_A_LIBRARY, _OF_ASYNCIO, _OF_A_WAIT, _OF_A_KIND = 32, 16, 6, 3, 1
 
@@ -56,7 +58,7 @@ def cause(  # noqa: PLR0913 - as above
         created: Where it was made, the innermost frame first.
     """
     stands, made = set(_functions(waits[::-1])), set(_functions(created))
-    if created and _discarded(created):
+    if kind in _OF_TASKS and _discarded(created):
         made.add(("", "discarded"))
     if _is_a_librarys(waits, created):
         made.add(("a library", "any"))
@@ -125,13 +127,21 @@ def _discarded(created: Sequence[Place]) -> bool:
     place = next((place for place in created if place.own), None)
     if place is None or any(it.function not in _PLAIN for it in created[: created.index(place)]):
         return False
+    name, column = _statements("".join(linecache.getlines(place.path))).get(place.line, ("", 0))
+    return name in _MAKERS and place.column in (None, column)
+
+
+@functools.lru_cache(maxsize=8)
+def _statements(source: str) -> dict[int, tuple[str, int]]:
+    """The calls that are statements of their own, by line: name of the function, and the column."""
     try:
-        tree = ast.parse("".join(linecache.getlines(place.path)))
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):  # changed meanwhile, or a template
-        return False
+        return {}
+    found: dict[int, tuple[str, int]] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node.value.lineno == place.line:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             function = node.value.func
-            name = getattr(function, "attr", None) or getattr(function, "id", "")
-            return name in _MAKERS and place.column in (None, node.value.col_offset)
-    return False
+            name = str(getattr(function, "attr", None) or getattr(function, "id", ""))
+            found[node.value.lineno] = name, node.value.col_offset
+    return found

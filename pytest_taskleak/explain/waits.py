@@ -76,9 +76,9 @@ def _socket(on: str) -> Describe:
     return describe
 
 
-def _around(name: str) -> Describe:
+def _around(name: str, on: str = "") -> Describe:
     """A call that waits for something else, in which the something is the news."""
-    return lambda _local, _loop, inner: inner._replace(detail=inner.detail or f"inside `{name}`")
+    return lambda _local, _loop, inner: inner._replace(detail=inner.detail or f"inside `{name}`", on=on or inner.on)
 
 
 WAITS: dict[str, Describe] = {
@@ -98,12 +98,12 @@ WAITS: dict[str, Describe] = {
     "BaseSelectorEventLoop.sock_accept": _socket("sock_accept"),
     "BaseSelectorEventLoop.sock_connect": _socket("connect"),
     "BaseSelectorEventLoop.sock_sendall": _socket("sock_sendall"),
-    "StreamWriter.drain": _plain("StreamWriter.drain", "the peer does not read"),
+    "StreamWriter.drain": _plain("StreamWriter.drain", "its buffer is full"),
     "StreamWriter.wait_closed": _plain("StreamWriter.wait_closed", "the connection is open"),
     "BaseEventLoop.shutdown_default_executor": _plain("shutdown_default_executor", "a thread is at work"),
-    "open_connection": _plain("open_connection", "the peer does not answer"),
-    "open_unix_connection": _plain("open_unix_connection", "the peer does not answer"),
-    "BaseEventLoop.create_connection": _plain("create_connection", "the peer does not answer"),
+    "open_connection": _around("open_connection", "connect"),
+    "open_unix_connection": _around("open_unix_connection", "connect"),
+    "BaseEventLoop.create_connection": _around("create_connection", "connect"),
     "Server.serve_forever": _plain("Server.serve_forever"),
     "Server.wait_closed": _plain("Server.wait_closed", "connections are open"),
     "Process.wait": _plain("Process.wait", "the subprocess is running"),

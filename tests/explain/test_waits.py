@@ -63,6 +63,12 @@ async def condition():
         await condition.wait()
 
 
+async def condition_for():
+    condition = asyncio.Condition()
+    async with condition:
+        await condition.wait_for(lambda: False)
+
+
 async def barrier():
     await asyncio.Barrier(2).wait()
 
@@ -82,6 +88,29 @@ async def group():
 
 async def waited():
     await asyncio.wait([asyncio.ensure_future(never())])
+
+
+async def completed():
+    for first in asyncio.as_completed([never()]):
+        await first
+
+
+async def closed():
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=ours)
+    with contextlib.closing(theirs), contextlib.closing(writer):
+        await writer.wait_closed()
+
+
+async def drained():
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=ours)
+    with contextlib.closing(theirs):
+        writer.write(bytes(10_000_000))
+        try:
+            await writer.drain()
+        finally:
+            writer.transport.abort()
 
 
 async def timed():
@@ -130,6 +159,10 @@ async def through_a_generator():
         (locked, "waits on `Lock.acquire`", "somebody holds the lock"),
         (no_slot, "waits on `Semaphore.acquire`", "no slot is free"),
         (condition, "waits on `Condition.wait`", "nobody notified it"),
+        (condition_for, "waits on `Condition.wait_for`", "nobody notified it"),
+        (completed, "waits on `as_completed`", "what it waits for goes on"),
+        (closed, "waits on `StreamWriter.wait_closed`", "the connection is open"),
+        (drained, "waits on `StreamWriter.drain`", "its buffer is full"),
         (barrier, "waits on `Barrier.wait`", "others are missing"),
         (lambda: asyncio.sleep(3600), "sleeps until +3600 s", ""),
         (lambda: asyncio.sleep(8.04), "sleeps until +8.0 s", ""),

@@ -270,9 +270,8 @@ TOOLS: dict[str, Row] = {
     # asyncssh 2.24.1
     "asyncssh": Row(
         "Use the connection in `async with asyncssh.connect(...)`, or `close()` and `await wait_closed()` in the end.",
-        ("pending", "transport"),
+        _OPEN,
         package="asyncssh",
-        stands=("SSHClientProcess.wait",),
         made=("_connect",),
     ),
 }

@@ -171,7 +171,7 @@ TASKS: dict[str, Row] = {
     "connect": Row(
         "Put a timeout around the connect (`asyncio.timeout`), or cancel the task that connects, and await it.",
         _PENDING,
-        on=("connect", "open_connection", "open_unix_connection", "create_connection"),
+        on=("connect",),
     ),
     "Server.serve_forever": Row(
         "Keep the task, and in the end `cancel()` it and await it: leaving `serve_forever` closes the server.",

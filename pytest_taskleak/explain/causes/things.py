@@ -9,12 +9,6 @@ ERRORS: dict[str, Row] = {
     "task's exception": Row(
         "Retrieve the exception: await the task, or log `task.exception()` in a done-callback.", ("lost-exception",)
     ),
-    "exception of a gathered task": Row(
-        "Await the gather to its end; `return_exceptions=True` gives the exception of each instead of the first.",
-        ("lost-exception",),
-        package="asyncio",
-        made=("gather",),
-    ),
     "exception of a discarded task": Row(
         "Keep what `create_task` returns and await it, or log `task.exception()` in a done-callback.",
         ("lost-exception",),
