@@ -37,7 +37,8 @@ class Heap:
 
     Attributes:
         objects: What was looked at, by id.
-        searched: The ids of those whose holders were searched for in all of the heap.
+        searched: The ids of those whose holders were searched for in all of the heap, or given up.
+        found: The ids of those whose holders were found, as far as there are any to be found.
     """
 
     def __init__(self, deadline: float) -> None:
@@ -48,6 +49,7 @@ class Heap:
         self._ours: set[int] = set()
         self._in_hand: set[int] = set()
         self.searched: set[int] = set()
+        self.found: set[int] = set()
         self._none = _references({0: object()}, 0)
 
     def root(self, task: asyncio.Task[Any]) -> tuple[int, ...]:
@@ -154,6 +156,7 @@ class Heap:
     def search(self, keys: list[int]) -> None:
         """Look for who holds `keys` in all of the heap; what is left out then counts as held by somebody alive."""
         self.searched.update(keys)
+        self.found.update(keys[:_MOST_SEARCHED])
         things = [self.objects[key] for key in keys[:_MOST_SEARCHED]]
         found = gc.get_referrers(*things)
         mine = {id(self.objects), id(things), id(found)}

@@ -56,7 +56,7 @@ def keepers(heap: Heap, tasks: Iterable[int], own: Callable[[str], bool]) -> dic
     kept: dict[int, Kept] = {}
     for _ in range(_FARTHEST):
         level = {key for climb in climbs.values() for key in climb.level}
-        lacking = [key for key in level - heap.searched if heap.lacks(key)]
+        lacking = [key for key in level - heap.found if heap.lacks(key)]
         if heap.is_late() or sum(len(climb.above) for climb in climbs.values()) > _MOST_CLIMBED:
             return kept
         if lacking:

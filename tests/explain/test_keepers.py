@@ -57,8 +57,8 @@ def ask(case, *, own=lambda path: path == __file__, make=asyncio.new_event_loop)
     try:
         loop.run_until_complete(case())
         loop.run_until_complete(asyncio.sleep(0))
-        tasks = [task for task in asyncio.all_tasks(loop) if task.get_name() == "asked"]
-        outlook = outlooks(list(asyncio.all_tasks(loop)), 30.0, named=tasks, own=own)[id(tasks[0])]
+        named = [next(task for task in asyncio.all_tasks(loop) if task.get_name() == "asked")]
+        outlook = outlooks(list(asyncio.all_tasks(loop)), 30.0, named=named, own=own)[id(named[0])]
         return outlook.holders.replace(f"{__name__}.", ""), outlook.suspect.replace(f"{__name__}.", "")
     finally:
         left = asyncio.all_tasks(loop)
@@ -264,6 +264,14 @@ def test_objgraph_finds_a_way_of_the_same_length(case):
         loop.run_until_complete(asyncio.sleep(0))
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
+
+
+def test_nobody_holds_the_first_of_more_tasks_than_are_searched_for_at_once():
+    async def case():
+        for _ in range(700):
+            start(forever())
+
+    assert ask(case) == ("nobody", "")
 
 
 def test_nothing_is_said_once_the_time_is_used_up():
