@@ -226,7 +226,10 @@ def test_what_matched_nothing_is_told_where_every_test_ran(project):
 
 @pytest.mark.parametrize(
     "args",
-    [("-k", "it"), ("test_it.py::test_it",), ("test_it.py",), ("--lf",), ("--collect-only",), ("-m", "not slow")],
+    [
+        *(("-k", "it"), ("-m", "not slow"), ("test_it.py::test_it",), ("test_it.py",), ("--lf",), ("--collect-only",)),
+        *(("--taskleak-kinds=futures",), ("--taskleak=off",), ("-o", "taskleak=off")),
+    ],
     ids=" ".join,
 )
 def test_a_run_of_a_part_says_nothing_of_what_it_did_not_meet(project, args):
