@@ -128,7 +128,8 @@ _NARROW = ("-k", "-m", "--lf", "--last-failed", "--sw", "--stepwise", "--deselec
 
 
 def _narrowed(config: pytest.Config) -> bool:
-    """Whether the command line chooses among the tests, so that what was not met tells nothing."""
+    """Whether the command line, or the folder, chooses among the tests, so that what was not met tells nothing."""
     args = [str(arg) for arg in config.invocation_params.args]
     chosen = any(arg.startswith(_NARROW) or "::" in arg or arg.endswith(".py") for arg in args)
-    return chosen or bool(config.getoption("collectonly", default=False))
+    elsewhere = config.invocation_params.dir != config.rootpath
+    return chosen or elsewhere or bool(config.getoption("collectonly", default=False))

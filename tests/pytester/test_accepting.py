@@ -238,6 +238,22 @@ def test_a_run_of_a_part_says_nothing_of_what_it_did_not_meet(project, args):
     assert "taskleak_accept" not in project.run(*args).stdout.str()
 
 
+def test_a_run_in_a_folder_says_nothing_of_what_it_did_not_meet(project, monkeypatch):
+    accept(project, "0123456789ab known")
+    project.write("unit/test_it.py", "def test_it(): pass")
+    monkeypatch.chdir(project.pytester.path / "unit")
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "taskleak_accept" not in result.stdout.str()
+
+
+def test_the_command_is_for_the_folder_that_it_is_given_in(project, monkeypatch):
+    project.write("unit/test_it.py", "async def test_it(): asyncio.create_task(forever()); await asyncio.sleep(0)")
+    (project.pytester.path / "other").mkdir()
+    monkeypatch.chdir(project.pytester.path / "other")
+    project.run("-v", "../unit").stdout.fnmatch_lines(["run it alone: pytest -vv ../unit/test_it.py::test_it"])
+
+
 def test_a_run_that_ends_early_says_nothing_of_what_it_did_not_meet(project):
     accept(project, "0123456789ab known")
     project.write(source="def test_fails(): assert False\ndef test_it(): pass", prelude="")
