@@ -129,9 +129,9 @@ class Detector:
         if not suspects:
             return None
         self.workplaces.told(loop)
-        for suspect in suspects:
-            suspect.swept = True
-            suspect.promises = self.leftovers.promised(loop, suspect.works_on)
+        promised = self.leftovers.promised(loop, [suspect.works_on for suspect in suspects])
+        for suspect, promises in zip(suspects, promised, strict=True):
+            suspect.swept, suspect.promises = True, promises
         self._adopted_by_closers(suspects)
         with self._lock:
             self._suspects += suspects

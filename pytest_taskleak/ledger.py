@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 class Ledger:
     """Collects from the reports of this process, or of its workers."""
 
-    def __init__(
-        self, config: pytest.Config, show: Show, reports: Sequence[Report], accepted: Mapping[str, str]
-    ) -> None:
-        """Make an empty one, for a run that is to be reported in these files, too, and accepts these causes."""
-        self._unmet = dict(accepted)
+    def __init__(self, config: pytest.Config, show: Show, reports: Sequence[Report], due: Mapping[str, str]) -> None:
+        """Make an empty one, for a run that is to be reported in these files, too, and to meet these causes."""
+        self._unmet = dict(due)
         self._whole = False
         self._reports = reports
         self._written: list[str] = []
@@ -126,11 +124,12 @@ def _key(found: Found) -> tuple[str, str, bool]:
     return found.nodeid, found.leaks[0].owner_kind + found.leaks[0].owner, found.mode == "accepted"
 
 
-_NARROW = ("-k", "-m", "--lf", "--last-failed", "--sw", "--stepwise", "--deselect", "--ignore")
+_NARROW = ("-k", "-m", "--lf", "--last-failed", "--sw", "--stepwise", "--deselect", "--ignore", "--taskleak-kinds")
 
 
 def _narrowed(config: pytest.Config) -> bool:
-    """Whether the command line chooses among the tests, so that what was not met tells nothing."""
+    """Whether the command line, or the folder, chooses among the tests, so that what was not met tells nothing."""
     args = [str(arg) for arg in config.invocation_params.args]
     chosen = any(arg.startswith(_NARROW) or "::" in arg or arg.endswith(".py") for arg in args)
-    return chosen or bool(config.getoption("collectonly", default=False))
+    elsewhere = config.invocation_params.dir != config.rootpath
+    return chosen or elsewhere or bool(config.getoption("collectonly", default=False))

@@ -120,22 +120,33 @@ class Leftovers:
                 candidate.thing = None
                 candidate.undecided = candidate.closer is not None
 
-    def promised(self, loop: asyncio.AbstractEventLoop, works_on: list[object]) -> tuple[str, ...]:
-        """The pending futures that the objects a leaked task works on hold, by who made them, in words."""
+    def promised(self, loop: asyncio.AbstractEventLoop, works_on: Sequence[list[object]]) -> list[tuple[str, ...]]:
+        """The pending futures that the objects a leaked task works on hold, by who made them, in words.
+
+        Args:
+            loop: The loop of the tasks.
+            works_on: The objects of each task.
+        """
         register = self._things.registers.get("future")
         if register is None or not register.entries:
-            return ()
+            return [()] * len(works_on)
         left = judge.THINGS["future"].left
         pending = {
             made.key: made
             for future, made in register.alive()
             if _home(future, made) == id(loop) and left(future, 0.0) and self._is_own(made)
         }
-        makers = Counter(pending[key].calls[0][0].co_qualname for key in judge.reached(works_on, pending.keys()))
-        return tuple(
-            f"{count} future{'s' if count > 1 else ''} made in {maker}, which nobody will settle"
-            for maker, count in makers.items()
+        made_in = (
+            Counter(pending[key].calls[0][0].co_qualname for key in judge.reached(things, pending.keys()))
+            for things in works_on
         )
+        return [
+            tuple(
+                f"{count} future{'s' if count > 1 else ''} made in {maker}, which nobody will settle"
+                for maker, count in makers.items()
+            )
+            for makers in made_in
+        ]
 
     def look(self, loops: Iterable[asyncio.AbstractEventLoop], *, of: Owner | None = None) -> None:
         """Look at what goes on in open loops though its owner has ended.

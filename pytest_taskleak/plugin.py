@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not options.nowhere:
         run = config.stash[_RUN] = Run(config, options)
         if not hasattr(config, "workerinput"):
-            config.stash[_LEDGER] = Ledger(config, run.show, options.reports, options.accepted)
+            config.stash[_LEDGER] = Ledger(config, run.show, options.reports, options.due)
         config.pluginmanager.register(_Reports(config), "taskleak-reports")
     if options.growing is not None:
         config.pluginmanager.register(_Growth(config, options.growing), "taskleak-growth")

@@ -237,6 +237,11 @@ class Options:
         return f"taskleak: {', '.join(words)}"
 
     @property
+    def due(self) -> dict[str, str]:
+        """The accepted causes that a run of every test is to meet: none where nothing is looked for."""
+        return self.accepted if self.run.mode != "off" else {}
+
+    @property
     def nowhere(self) -> bool:
         """Whether no marker can turn the search on: the command line says off."""
         return bool(self._line["mode"] == "off")

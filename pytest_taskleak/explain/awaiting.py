@@ -118,19 +118,14 @@ def _inside(awaitable: object) -> object:
     """The coroutine or generator inside an awaitable that has no attribute to say so (`asend`, a wrapper)."""
     if awaitable is None or isinstance(awaitable, asyncio.Future):
         return None
-    level: list[object] = [awaitable]
-    for _ in range(_WRAPPED):
-        level = [inner for outer in level for inner in gc.get_referents(outer) if not isinstance(inner, _NO_AWAITABLE)]
-        for inner in level:
-            if any(getattr(inner, name, None) is not None for name, _ in _FRAMES):
-                return inner
+    if type(awaitable).__name__ == "anext_awaitable":  # `anext` with a default, around what it awaits
+        awaitable = next(iter(gc.get_referents(awaitable)), None)
+        if any(getattr(awaitable, name, None) is not None for name, _ in _FRAMES):
+            return awaitable
+    for inner in gc.get_referents(awaitable):
+        if any(getattr(inner, name, None) is not None for name, _ in _FRAMES):
+            return inner
     return None
-
-
-_WRAPPED = 2
-"""Objects of the interpreter around each other: `anext` with a default wraps what `asend` made."""
-
-_NO_AWAITABLE = (asyncio.Future, type, dict, str, types.ModuleType)
 
 
 def cells(callback: object) -> tuple[object, ...]:

@@ -47,8 +47,8 @@ async def takes_the_next():
     await anext(generates())
 
 
-async def takes_the_next_or_none():
-    await anext(generates(), None)
+async def takes_the_next_or_another():
+    await anext(generates(), (number for number in ()))
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +112,7 @@ def lines(task):
         ),
         (iterates, [(1, "iterates"), (1, "generates"), (1, "never"), (1, FUTURE)]),
         (takes_the_next, [(1, "takes_the_next"), (1, "generates"), (1, "never"), (1, FUTURE)]),
-        (takes_the_next_or_none, [(1, "takes_the_next_or_none"), (1, "generates"), (1, "never"), (1, FUTURE)]),
+        (takes_the_next_or_another, [(1, "takes_the_next_or_another"), (1, "generates"), (1, "never"), (1, FUTURE)]),
     ],
 )
 async def test_what_a_task_awaits_is_followed_to_its_end(coroutine, below):

@@ -226,13 +226,32 @@ def test_what_matched_nothing_is_told_where_every_test_ran(project):
 
 @pytest.mark.parametrize(
     "args",
-    [("-k", "it"), ("test_it.py::test_it",), ("test_it.py",), ("--lf",), ("--collect-only",), ("-m", "not slow")],
+    [
+        *(("-k", "it"), ("-m", "not slow"), ("test_it.py::test_it",), ("test_it.py",), ("--lf",), ("--collect-only",)),
+        *(("--taskleak-kinds=futures",), ("--taskleak=off",), ("-o", "taskleak=off")),
+    ],
     ids=" ".join,
 )
 def test_a_run_of_a_part_says_nothing_of_what_it_did_not_meet(project, args):
     accept(project, "0123456789ab known")
     project.write(source="def test_it(): pass")
     assert "taskleak_accept" not in project.run(*args).stdout.str()
+
+
+def test_a_run_in_a_folder_says_nothing_of_what_it_did_not_meet(project, monkeypatch):
+    accept(project, "0123456789ab known")
+    project.write("unit/test_it.py", "def test_it(): pass")
+    monkeypatch.chdir(project.pytester.path / "unit")
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "taskleak_accept" not in result.stdout.str()
+
+
+def test_the_command_is_for_the_folder_that_it_is_given_in(project, monkeypatch):
+    project.write("unit/test_it.py", "async def test_it(): asyncio.create_task(forever()); await asyncio.sleep(0)")
+    (project.pytester.path / "other").mkdir()
+    monkeypatch.chdir(project.pytester.path / "other")
+    project.run("-v", "../unit").stdout.fnmatch_lines(["run it alone: pytest -vv ../unit/test_it.py::test_it"])
 
 
 def test_a_run_that_ends_early_says_nothing_of_what_it_did_not_meet(project):
