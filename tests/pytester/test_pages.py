@@ -99,6 +99,12 @@ def test_who_holds_it_is_shown_and_what_is_not_known_is_left_out():
     assert "held by" not in text_of(page(leak(holders="")))
 
 
+def test_an_owner_that_nobody_knows_is_said_to_be_unknown():
+    text = text_of(page(leak(owner_kind="block", owner="", scope="unknown", nodeid="", phase="")))
+    assert "task 'poll', Bot.poll outlived an owner that nobody knows change" in text
+    assert "test of unknown owner fingerprint" in text
+
+
 def test_nothing_in_the_page_asks_a_network():
     text = page(leak())
     text = text.replace("xmlns='http://www.w3.org/2000/svg'", "")

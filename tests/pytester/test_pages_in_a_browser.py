@@ -34,7 +34,9 @@ class Browser:
         for flag in (*BENCHMARK["FLAGS"], f"--user-data-dir={profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NO_PROXY", "*")  # the driver is on this machine
+            self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
         self._folder = folder
 
     def open(self, text, *, width=1280, theme="light"):
