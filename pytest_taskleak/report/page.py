@@ -80,11 +80,11 @@ def as_html(found: Found, root: str) -> str:
     told = document(found, root)
     causes = _causes(found, told["leaks"])
     owners = list(_owners(causes))
-    tree = _tree(environment.get_template("owner.html"), owners)
-    room = _MOST_BYTES - _bytes("".join(tree))
-    articles, brief, left = _within(environment.get_template("cause.html"), causes, room)
+    tree = _tree(environment.get_template("owner.html"), owners, _MOST_BYTES_OF_OWNERS)
+    size = _bytes("".join(tree))
+    articles, brief, left = _within(environment.get_template("cause.html"), causes, _MOST_BYTES - size)
     if left:
-        tree = _tree(environment.get_template("owner.html"), owners)  # with no links to where nothing is
+        tree = _tree(environment.get_template("owner.html"), owners, size)  # with no links to where nothing is
     page = environment.get_template("page.html")
     return page.render(
         heading=summary([(nodeid, leaks) for nodeid, _, leaks in found], root)[0] if found else "nothing leaked",
@@ -141,14 +141,14 @@ def _within(template: jinja2.Template, causes: Sequence[View], most: int) -> tup
     return [Markup(part) for part in parts], len(parts) - full, len(causes) - len(parts)  # noqa: S704
 
 
-def _tree(template: jinja2.Template, owners: Sequence[View]) -> list[Markup]:
+def _tree(template: jinja2.Template, owners: Sequence[View], most: int) -> list[Markup]:
     """The owners as far as there is room."""
     parts: list[Markup] = []
     size = 0
     for owner in owners:
         part = template.render(owner=owner, few=len(owners) <= _FEW_OWNERS)
         size += _bytes(part)
-        if size > _MOST_BYTES_OF_OWNERS:
+        if size > most:
             break
         parts.append(Markup(part))  # noqa: S704 - a template's, in which all is escaped
     return parts
@@ -178,7 +178,7 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
     tests = list(dict.fromkeys(nodeid or "of unknown owner" for nodeid, _, _ in members))
     names = list(dict.fromkeys(each.task for each in leaks if each.task))
     verdicts = list(dict.fromkeys(each.verdict for each in leaks))[1:]
-    owners = list(dict.fromkeys((owner_label(each), each.nodeid) for each in leaks))
+    owners = list(dict.fromkeys((_whose(each), each.nodeid) for each in leaks))
     waits = _frames(leak.waits, told["waits"])
     created = _frames(leak.created, told["created"])
     line = _same(leak.line_to_change, (*leak.created, *leak.waits), (*created, *waits))
@@ -190,7 +190,7 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
         "kind_words": _KINDS.get(leak.kind, leak.kind.replace("-", " ")),
         "label": "" if grows else task_label(leak),
         "did": "objects grow with each repetition of" if grows else did,
-        "whose": owner_label(leak),
+        "whose": _whose(leak),
         "since": f" of {leak.nodeid}" if leak.owner_kind == "fixture" else f" ({leak.phase})" if leak.phase else "",
         "others": len(owners) - 1,
         "count": len(leaks),
@@ -245,7 +245,7 @@ def _owners(causes: Sequence[View]) -> Iterable[View]:
     owners: dict[tuple[str, str], View] = {}
     for cause in causes:
         for leak in cause["members"]:
-            key = (owner_label(leak), leak.nodeid)
+            key = (_whose(leak), leak.nodeid)
             owner = owners.setdefault(key, {"name": key, "place": _place(leak), **_node(), "count": 0})
             owner["count"] += 1
             at = owner
@@ -261,10 +261,12 @@ def _node() -> View:
     return {"below": {}, "leaks": {}}
 
 
+def _whose(leak: Leak) -> str:
+    return owner_label(leak) if leak.scope != "unknown" else "an owner that nobody knows"
+
+
 def _place(leak: Leak) -> str:
     """Where an owner is: of a test the rest of its node id, of a fixture the test that it was made for."""
-    if not leak.nodeid:
-        return "of unknown owner"
     own = leak.owner_kind == "test" and leak.nodeid.endswith(f"::{leak.owner}")
     return leak.nodeid.removesuffix(f"::{leak.owner}") if own else leak.nodeid
 

@@ -56,7 +56,7 @@ def test_a_run_is_written_as_one_page_with_the_summary_of_the_terminal(project):
     assert "tests test_it.py::test_leaks[1] test_it.py::test_leaks[2] fingerprint" in text
     assert "by the task parent, created at test_it.py:" in text
     assert "fixture server (module scope) of test_it.py::test_warns" in text
-    assert text.index("In your own code") < text.index("Who started it")
+    assert text.index("In your own code") < text.rindex("Who started it")
 
 
 def test_a_clean_run_has_a_page_that_says_so(project):
@@ -99,6 +99,12 @@ def test_who_holds_it_is_shown_and_what_is_not_known_is_left_out():
     assert "held by" not in text_of(page(leak(holders="")))
 
 
+def test_an_owner_that_nobody_knows_is_said_to_be_unknown():
+    text = text_of(page(leak(owner_kind="block", owner="", scope="unknown", nodeid="", phase="")))
+    assert "task 'poll', Bot.poll outlived an owner that nobody knows change" in text
+    assert "test of unknown owner fingerprint" in text
+
+
 def test_nothing_in_the_page_asks_a_network():
     text = page(leak())
     text = text.replace("xmlns='http://www.w3.org/2000/svg'", "")
@@ -125,7 +131,7 @@ def test_what_is_too_much_for_a_page_is_shown_in_short_and_what_is_left_out_is_s
     assert text.count("<article") == text.count("</article>") == 4_000 - left
     assert text.count("fingerprint</dt>") == 4_000 - left - brief
     shown = set(re.findall(r'<article id="([^"]*)"', text))
-    assert set(re.findall(r'<a href="#([^"]*)"', text)) == shown
+    assert set(re.findall(r'<a href="#(c-[^"]*)"', text)) == shown
 
 
 def test_a_package_that_is_installed_brings_what_the_page_is_made_of():

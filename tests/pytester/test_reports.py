@@ -68,7 +68,9 @@ def test_the_json_report_tells_each_leak_and_each_cause(project):
     assert first["owner"] == {"kind": "test", "name": "test_leaks[1]", "scope": "function"}
     assert (first["kind"], first["mode"], first["runs"], first["phase"]) == ("pending", "fail", "forever", "call")
     assert first["verdict"] == "never wakes, waits on `Event.wait`"
-    assert next(frame["source"] for frame in first["created"] if frame["own"]) == lines[line - 1].strip()
+    frame = next(frame for frame in first["created"] if frame["own"])
+    assert frame["source"] == lines[line - 1].strip()
+    assert frame["source"][frame["column"] : frame["end_column"]].startswith("asyncio.create_task(forever(), name=")
     assert first["creators"][0]["task"] == "parent"
     cause = next(cause for cause in document["causes"] if cause["fingerprint"] == first["fingerprint"])
     assert cause["count"] == 2
