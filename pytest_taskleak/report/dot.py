@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_taskleak.leak import plain
-from pytest_taskleak.report.text import grouped, one_line, owner_label, task_label
+from pytest_taskleak.report.text import grouped, line_label, owner_label, task_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,12 +59,12 @@ def as_dot(found: Sequence[tuple[str, str, Sequence[Leak]]], root: str) -> str:
 
 
 def _draw(graph: _Graph, leak: Leak, count: int, same: Sequence[Leak], root: str) -> None:
-    where, _, _ = one_line(leak, count, root).partition(": ") if leak.line_to_change else ("", "", "")
     times = f" ×{count}" if count > 1 else ""
     style = "library" if leak.in_library or leak.accepted else "leak"
     accepted = f"accepted: {leak.accepted}" if leak.accepted else ""
     key = f"leak {leak.fingerprint}"
-    graph.node(key, style, f"{task_label(leak)}{times}", where, "in a library" if leak.in_library else "", accepted)
+    library = f"in {leak.library or 'a library'}" if leak.in_library else ""
+    graph.node(key, style, f"{task_label(leak)}{times}", line_label(leak, root), library, accepted)
     owners = {(it.nodeid, owner_label(it)): it for it in same}
     for (nodeid, owner), it in list(owners.items())[:_MOST_OWNERS]:
         above = graph.node(f"owner {nodeid} {owner}", "owner", owner if it.owner else "of unknown owner", nodeid)
@@ -83,7 +83,7 @@ def _draw(graph: _Graph, leak: Leak, count: int, same: Sequence[Leak], root: str
     for child, number in Counter(leak.children).items():
         text = f"{child} ×{number}" if number > 1 else child
         graph.edge(graph.node(key, style), graph.node(f"child {key} {child}", "awaited", text), "with it")
-    for holder in dict.fromkeys(it.holders for it in same if it.holders):
+    for holder in dict.fromkeys(it.holders for it in same if it.holders and it.holders != "nobody"):
         graph.edge(graph.node(f"holder {holder}", "holder", holder), graph.node(key, style), "holds")
 
 

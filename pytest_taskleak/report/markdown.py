@@ -6,7 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from pytest_taskleak.report.text import details, grouped, one_line, owner_label, summary, task_label
+from pytest_taskleak.report.text import details, grouped, line_label, owner_label, summary, task_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,12 +57,10 @@ def as_markdown(found: Sequence[tuple[str, str, Sequence[Leak]]], root: str) -> 
 
 
 def _row(leak: Leak, count: int, tests: int, root: str) -> str:
-    line, _, _ = one_line(leak, count, root).partition(": ")
-    where = line if leak.line_to_change else ""
     library = f" (in {_escaped(leak.library or 'a library')})" if leak.in_library else ""
     accepted = _escaped(f" (accepted: {leak.accepted})") if leak.accepted else ""
     what = _escaped(f"{task_label(leak)}: {leak.verdict}")
-    return f"| {_escaped(where)} | {what}{library}{accepted} | {count} | {tests} |"
+    return f"| {_escaped(line_label(leak, root))} | {what}{library}{accepted} | {count} | {tests} |"
 
 
 def _cause(leak: Leak, count: int, tests: list[str], root: str) -> str:

@@ -20,7 +20,7 @@ from pytest_taskleak.report.document import document
 from pytest_taskleak.report.text import grouped, owner_label, summary, task_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_taskleak.leak import Leak, Place
 
@@ -100,10 +100,34 @@ def as_html(found: Found, root: str) -> str:
         brief=brief,
         left=left,
         leaks=len(told["leaks"]),
-        modes=Counter(leak["mode"] for leak in told["leaks"]),
+        lead=_lead(causes, Counter(leak["mode"] for leak in told["leaks"])),
         owners=tree,
         more_owners=len(owners) - len(tree),
     )
+
+
+def _lead(causes: Sequence[View], modes: Mapping[str, int]) -> str:
+    """In whose code they are, and what follows for the run."""
+    library = sum(bool(cause["library"]) for cause in causes)
+    own = len(causes) - library
+    if not library:
+        whose = "All in your own code"
+    elif not own:
+        whose = "All in libraries"
+    else:
+        verb, where = "is" if own == 1 else "are", "a library" if library == 1 else "libraries"
+        whose = f"{own} of the causes {verb} in your own code, {library} in {where}"
+    fail, warn, accepted = (modes.get(mode, 0) for mode in _MODES)
+    then = [f"{fail} {'leak fails' if fail == 1 else 'leaks fail'} the run"] if fail and (warn or accepted) else []
+    then += [f"{warn} only {'warns' if warn == 1 else 'warn'}"] if warn and (fail or accepted) else []
+    then += [f"{accepted} {'is' if accepted == 1 else 'are'} accepted"] if accepted and (fail or warn) else []
+    if not fail and not then:
+        then = ["the run does not fail, they are only warned of" if warn else "the run does not fail, all are accepted"]
+    return f"{whose}{'; ' if then else ''}{', '.join(then)}."
+
+
+_MODES = {"fail": "fails", "warn": "warns", "accepted": "accepted"}
+"""How a leak may be judged, in words."""
 
 
 def _policy(style: str, script: str) -> str:
@@ -194,7 +218,10 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
         "since": f" of {leak.nodeid}" if leak.owner_kind == "fixture" else f" ({leak.phase})" if leak.phase else "",
         "others": len(owners) - 1,
         "count": len(leaks),
-        "modes": Counter(mode for _, mode, _ in members),
+        "modes": _words_of(Counter(mode for _, mode, _ in members)),
+        "accepted": leak.accepted,
+        "library_name": leak.library or "library",
+        "held": _split(leak.holders, leak.suspect),
         "frame": line,
         "stand": stand if stand is not line else None,
         "stand_words": _STANDS.get(leak.kind, "stands at"),
@@ -217,6 +244,21 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
         "members": leaks,
         "is_shown": True,
     }
+
+
+def _words_of(modes: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Each mode with its words, and with how many where there is more than one."""
+    return [
+        (mode, words if len(modes) == 1 else f"{words} {modes[mode]}")
+        for mode, words in _MODES.items()
+        if modes.get(mode)
+    ]
+
+
+def _split(text: str, part: str) -> tuple[str, str, str]:
+    """What is before a part of a text, the part and what is after it; all of it before where there is none."""
+    start = text.rfind(part) if part else -1
+    return (text[:start], part, text[start + len(part) :]) if start >= 0 else (text, "", "")
 
 
 def _same(place: Place | None, places: Iterable[Place], frames: Iterable[View]) -> View | None:

@@ -129,10 +129,15 @@ def headline(leaks: Sequence[Leak]) -> str:
     return f"{things}{causes} {_did(leaks)} {owner}: {task_label(leak)}, {leak.verdict}"
 
 
+def line_label(leak: Leak, root: str) -> str:
+    """The line to change, "bot.py:7"; "" where none is known."""
+    place = leak.line_to_change
+    return f"{_path(place, root)}:{place.line}" if place else ""
+
+
 def one_line(leak: Leak, count: int, root: str) -> str:
     """A leak for `-q`: the line to change, what, and why."""
-    place = leak.line_to_change
-    where = f"{_path(place, root)}:{place.line}: " if place else ""
+    where = f"{line}: " if (line := line_label(leak, root)) else ""
     if leak.kind == "growth":
         return f"{where}{growing.headline([leak], owner_label(leak))}"
     return f"{where}{task_label(leak)}{_times(count)} {_did([leak])} {owner_label(leak)}, {leak.verdict}"

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import leak, page
+from pages import leak, page, place
+
+from pytest_taskleak.leak import Link
 
 made_up = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "html_report.py"))["made_up"]
 
@@ -97,6 +99,45 @@ def test_who_holds_it_is_shown_and_what_is_not_known_is_left_out():
     assert " then " not in text
     assert " detail " not in text
     assert "held by" not in text_of(page(leak(holders="")))
+
+
+def test_the_part_of_the_holders_to_look_at_is_underlined():
+    text = page(leak(holders="bot.BOT (Bot) -> tasks (set) -> Future", suspect="tasks (set)"))
+    assert "<dt>held by</dt><dd>bot.BOT (Bot) -&gt; <u>tasks (set)</u> -&gt; Future</dd>" in text
+
+
+def test_the_library_is_named_with_its_version():
+    told = text_of(page(leak(coroutine="Pool.refill", created=(), waits=(), distribution=("pool", "2.1"))))
+    assert "fails pool 2.1 task" in told
+    assert "All in libraries." in told
+
+
+def test_the_await_graph_is_shown_line_by_line_where_it_was_asked_for():
+    links = (Link(0, "task <poll>", None), Link(1, "Bot.poll", place(3)), Link(2, "self = <Bot>", None))
+    text = page(leak(awaits=links))
+    assert "<pre>task &lt;poll&gt;\n  pages.py:3: in Bot.poll\n    self = &lt;Bot&gt;\n</pre>" in text
+    assert "await graph" not in page(leak())
+
+
+@pytest.mark.parametrize(
+    ("modes", "said"),
+    [
+        (("fail",), "All in your own code."),
+        (("fail", "fail", "warn"), "All in your own code; 2 leaks fail the run, 1 only warns."),
+        (("fail", "accepted"), "All in your own code; 1 leak fails the run, 1 is accepted."),
+        (("warn", "accepted", "accepted"), "All in your own code; 1 only warns, 2 are accepted."),
+        (("warn",), "All in your own code; the run does not fail, they are only warned of."),
+        (("accepted",), "All in your own code; the run does not fail, all are accepted."),
+    ],
+)
+def test_the_head_says_what_follows_for_the_run(modes, said):
+    found = [
+        (f"test_{number}.py::test_it", mode, [leak(coroutine=f"run_{number}", accepted="old" * (mode == "accepted"))])
+        for number, mode in enumerate(modes)
+    ]
+    told = text_of(page(*found))
+    assert said in told
+    assert ("accepted old fix" in told) == ("accepted" in modes)
 
 
 def test_an_owner_that_nobody_knows_is_said_to_be_unknown():
