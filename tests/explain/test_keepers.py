@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import sys
 import threading
 import types
@@ -54,6 +55,7 @@ def nothing_kept():
 def ask(case, *, own=lambda path: path == __file__, make=asyncio.new_event_loop):
     """Run a case in a loop of its own and say who holds the task that it leaves."""
     loop = make()
+    gc.disable()  # it would take the tasks that nobody holds
     try:
         loop.run_until_complete(case())
         loop.run_until_complete(asyncio.sleep(0))
@@ -67,6 +69,7 @@ def ask(case, *, own=lambda path: path == __file__, make=asyncio.new_event_loop)
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True) if left else asyncio.sleep(0))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+        gc.enable()
 
 
 async def in_a_set():

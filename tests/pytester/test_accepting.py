@@ -205,9 +205,9 @@ def test_growth_with_each_repetition_is_accepted_too(project):
         KEPT.append(Job())
     """
     project.write(source=source)
-    found = re.search(r"taskleak_accept`: (\w{12}) ", project.run("-v").stdout.str())
+    found = re.search(r"taskleak_accept`: (\w{12}) ", project.run_apart("-v").stdout.str())
     accept(project, f"{found[1]} known")
-    project.run().assert_outcomes(passed=1)
+    project.run_apart().assert_outcomes(passed=1)
 
 
 def test_what_matched_nothing_is_told_where_every_test_ran(project):

@@ -666,7 +666,7 @@ def test_the_line_that_made_one_is_told_where_tracemalloc_knows_it(project):
             CACHE.append(connect())
         """
     )
-    result = project.run()
+    result = project.run_apart()  # in the heap of all tests, tracing takes seconds
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["test_it.py:*: TaskLeakError", "one was created at", "test_it.py:*:", "*return object()"]

@@ -687,10 +687,10 @@ def test_a_leak_that_cannot_be_told_does_not_take_the_others_along(project, name
 
         tell = explain.{name}
 
-        def tells(task, *args):
+        def tells(task, *args, **named):
             if task.get_name() == "odd":
                 raise ZeroDivisionError("made for this test")
-            return tell(task, *args)
+            return tell(task, *args, **named)
 
         explain.{name} = tells
         """,
