@@ -36,10 +36,13 @@ def nothing_else_is_collected():
 
 @pytest.fixture
 def repeated(judged):
-    """Judge a file all of whose tests are repeated five times, and that brings a class `Session`."""
+    """Judge a file all of whose tests are repeated five times, and that brings a class `Session`.
+
+    In a process of its own: a count there takes a tenth of what it takes in the heap of all these tests.
+    """
 
     def repeated(source, *args, **options):
-        return judged(source, *args, prelude=PRELUDE, **options)
+        return judged(source, *args, **{"apart": True, "prelude": PRELUDE, **options})
 
     return repeated
 
@@ -766,7 +769,7 @@ RUNS = """
 
 def test_own_fixtures_are_made_anew_and_wider_ones_stay(project):
     project.write(source=RUNS)
-    project.run().assert_outcomes(passed=2)
+    project.run_apart().assert_outcomes(passed=2)
 
 
 def test_a_repeated_test_is_reported_once(project):
@@ -781,7 +784,7 @@ def test_a_repeated_test_is_reported_once(project):
             print(report.nodeid, report.when, report.outcome, len(report.sections), report.user_properties)
         """,
     )
-    result = project.run("-s", "test_it.py::test_it")
+    result = project.run_apart("-s", "test_it.py::test_it")
     assert [line.lstrip(".") for line in result.outlines if " passed " in line and "::" in line] == [
         "test_it.py::test_it setup passed 0 []",
         "test_it.py::test_it call passed 0 [('run', 1)]",
@@ -792,7 +795,7 @@ def test_a_repeated_test_is_reported_once(project):
 
 def test_what_is_printed_is_shown_of_the_last_run_alone(project):
     project.write(source=RUNS.replace("assert fresh == []", "assert told.count('end') < 5"))
-    result = project.run("test_it.py::test_it")
+    result = project.run_apart("test_it.py::test_it")
     result.assert_outcomes(failed=1)
     assert result.stdout.str().count("printed\n") == 1
 
@@ -824,7 +827,7 @@ def test_a_repetition_that_does_not_pass_is_the_result(project, what, outcomes):
                 {what}
         """
     )
-    result = project.run("-s")
+    result = project.run_apart("-s")
     result.assert_outcomes(**outcomes)
     result.stdout.fnmatch_lines(["*runs: 4"])
     assert "grow" not in result.stdout.str()
@@ -849,7 +852,7 @@ def test_a_repetition_whose_teardown_fails_is_told_of(project):
             assert len(runs) == 3
         """
     )
-    result = project.run()
+    result = project.run_apart()
     result.assert_outcomes(passed=2, errors=1)
     assert "AssertionError: its own" in result.stdout.str()
 
@@ -869,7 +872,7 @@ def test_a_repetition_that_leaves_a_task_fails_with_it(project):
             assert len(runs) == 3
         """
     )
-    result = project.run()
+    result = project.run_apart()
     result.assert_outcomes(passed=1, failed=1)
     assert "1 task outlived `test_it`: task 'poller'" in result.stdout.str()
 
@@ -888,7 +891,7 @@ def test_a_setup_that_fails_ends_the_repetitions(project):
             pass
         """
     )
-    project.run("--taskleak-repeat=5").assert_outcomes(errors=1)
+    project.run_apart("--taskleak-repeat=5").assert_outcomes(errors=1)
 
 
 def test_the_first_failure_ends_the_run_where_that_is_asked_for(project):
@@ -906,7 +909,7 @@ def test_the_first_failure_ends_the_run_where_that_is_asked_for(project):
             pass
         """
     )
-    result = project.run("--taskleak-repeat=3", "-x", "-s")
+    result = project.run_apart("--taskleak-repeat=3", "-x", "-s")
     result.assert_outcomes(failed=1)
     assert "end of wide" in result.stdout.str()
     assert "stopping after 1 failures" in result.stdout.str()
@@ -934,14 +937,14 @@ GROWS = """
 )
 def test_what_is_not_asked_for_or_expected_does_not_fail(project, marker, args):
     project.write(source=GROWS.format(marker=marker))
-    result = project.run(*args)
+    result = project.run_apart(*args)
     assert result.ret == pytest.ExitCode.OK
     assert "grow" not in result.stdout.str()
 
 
 def test_growth_is_only_shown_where_that_is_asked_for(project):
     project.write(source=GROWS.format(marker="@pytest.mark.taskleak('warn', repeat=3)"))
-    result = project.run()
+    result = project.run_apart()
     result.assert_outcomes(passed=1)
     assert "objects grow with each repetition of `test_it`: +1 object each time (3 of 3)" in result.stdout.str()
 
@@ -961,7 +964,7 @@ def test_the_number_is_taken_from_the_first_that_says(project, ini, marker, args
     project.write(source=GROWS.format(marker=f"@pytest.mark.taskleak(repeat={marker})" if marker else ""))
     if ini:
         project.ini(f"taskleak_repeat = {ini}\n")
-    text = project.run(*args).stdout.str()
+    text = project.run_apart(*args).stdout.str()
     assert (f"+1 object each time ({times} of {times})" in text) is (times is not None)
     assert ("grow" in text) is (times is not None)
 
@@ -975,7 +978,7 @@ def test_growth_shows_under_xdist(project):
 
 def test_growth_fails_each_rerun(project):
     project.write(source=GROWS.format(marker="@pytest.mark.taskleak(repeat=3)"))
-    result = project.run("--reruns=1")
+    result = project.run_apart("--reruns=1")
     assert "1 failed" in result.stdout.str()
     assert "1 rerun" in result.stdout.str()
     assert "+1 object each time (3 of 3)" in result.stdout.str()
@@ -983,14 +986,14 @@ def test_growth_fails_each_rerun(project):
 
 def test_a_clean_test_passes_where_reruns_are_asked_for(project):
     project.write(source="@pytest.mark.taskleak(repeat=3)\ndef test_it(): pass\n")
-    result = project.run("--reruns=1")
+    result = project.run_apart("--reruns=1")
     result.assert_outcomes(passed=1)
     assert "rerun" not in result.stdout.str().partition("collected")[2]
 
 
 def test_growth_has_the_failure_of_any_test_in_junit(project):
     project.write(source=GROWS.format(marker="@pytest.mark.taskleak(repeat=3)"))
-    project.run("--junitxml=junit.xml")
+    project.run_apart("--junitxml=junit.xml")
     text = (project.pytester.path / "junit.xml").read_text()
     assert 'failures="1"' in text
     assert text.count("<testcase ") == 1
@@ -1032,4 +1035,4 @@ def test_the_collector_is_left_as_it_was_and_nothing_is_kept(project):
             assert [seen() for seen in SEEN] == [None] * 6
         """
     )
-    project.run().assert_outcomes(passed=2)
+    project.run_apart().assert_outcomes(passed=2)
