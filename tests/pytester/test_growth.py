@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import textwrap
 
@@ -23,15 +22,6 @@ class Session:
 
 
 """
-
-
-@pytest.fixture(autouse=True)
-def nothing_else_is_collected():
-    """What is there before a test has nothing to do with it: the collector, asked again and again, need not see it."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
