@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import pytest
 from _pytest import runner
 
-from pytest_taskleak import fixtures, outcome
+from pytest_taskleak import fixtures
 from pytest_taskleak import report as texts
 from pytest_taskleak.attempt import Attempt, run_by_another, stop_in_time
 from pytest_taskleak.detector import Detector
 from pytest_taskleak.finalizers import Finalizers
 from pytest_taskleak.judge import LiveFixture
-from pytest_taskleak.letter import Letter, by_mode, carry
+from pytest_taskleak.letter import Letter, carry
 from pytest_taskleak.model import Owner
 from pytest_taskleak.places import Places
+from pytest_taskleak.sentence import Sentence
 from pytest_taskleak.verdicts import Verdict, accepted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pytest_taskleak.growth.repeating import Repeated
     from pytest_taskleak.leak import Leak
@@ -87,6 +88,7 @@ class Run:
         self._repeated: Repeated | None = None  # while the test that was repeated runs for its report
         self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
         self._marked: dict[Owner | None, Settings] = {}  # for what is found when the test is long over
+        self._sentence = Sentence(options.run, self._marked, self.show)
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the plugin's own, to be shown at the end."""
@@ -231,11 +233,11 @@ class Run:
         self._detector.stalls.watch(0.0)
         if attempt.settings.cancel and attempt.verdicts:
             self._detector.cancel_pending(attempt.settings.grace)
-        mine = self._mine(attempt)
+        mine = self._sentence.mine(attempt)
         if self._repeated is not None and not mine:
             grown = accepted((Verdict(attempt.owner, it) for it in self._repeated.leaks), self._options.accepted)
             attempt.verdicts = [*attempt.verdicts, *grown]
-            mine = self._mine(attempt)
+            mine = self._sentence.mine(attempt)
         fresh = [leak for leak in mine if not leak.accepted]
         if fresh and attempt.settings.mode != "off":
             item.user_properties.append(("taskleak", texts.headline(fresh)))
@@ -266,6 +268,10 @@ class Run:
         defects = self._detector.take_defects()
         if defects or attempt.counts:
             carry(report, Letter(defects=defects, counts=attempt.counts))
+
+    @_contained
+    def _apply(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport) -> None:
+        self._sentence.apply(item, attempt, teardown)
 
     def logged(self, report: pytest.TestReport) -> None:
         """A report went out."""
@@ -362,72 +368,7 @@ class Run:
     def _last_look(self) -> Letter:
         with self._finalizers:
             self._detector.look_at_open_loops(None)
-            return self._late(self._verdicts(None))
-
-    # -- verdicts into reports
-
-    def _mine(self, attempt: Attempt) -> list[Leak]:
-        expects = attempt.settings.expects
-        return [
-            leak
-            for owner, leak in attempt.verdicts
-            if owner in attempt.owners and not expects(leak.task, leak.coroutine)
-        ]
-
-    @_contained
-    def _apply(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport) -> None:
-        mode = attempt.settings.mode
-        mine = self._mine(attempt) if mode != "off" else []
-        fresh = [leak for leak in mine if not leak.accepted]
-        if fresh and mode == "fail":
-            self._blame_test(item, attempt, teardown, fresh)
-        carry(teardown, Letter(shown=by_mode(item.nodeid, attempt.owner.location, mode, mine)))
-        mode = self._options.run.mode
-        wide = [leak for owner, leak in attempt.verdicts if owner in attempt.ended_fixtures] if mode != "off" else []
-        fresh = [leak for leak in wide if not leak.accepted]
-        if fresh and mode == "fail":
-            if teardown.failed:
-                outcome.append(teardown, fresh, **self._show_of(attempt))
-            else:
-                outcome.fail(teardown, item, fresh, **self._show_of(attempt))
-        carry(teardown, Letter(shown=by_mode(item.nodeid, attempt.owner.location, mode, wide)))
-        known = attempt.owners | attempt.ended_fixtures
-        carry(teardown, self._late(verdict for verdict in attempt.verdicts if verdict.owner not in known))
-        attempt.verdicts = ()
-
-    def _blame_test(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport, leaks: list[Leak]) -> None:
-        """Show the leaks where they belong: with the failure that is there, else by failing the call."""
-        reports = [*(report for when, report in attempt.reports.items() if when != "teardown"), teardown]
-        failed = next((report for report in reports if report.failed), None)
-        if failed is not None:
-            # Work is often left behind because the test failed: no second error.
-            outcome.append(failed, leaks, **self._show_of(attempt))
-            return
-        call = attempt.reports.get("call")
-        if call is not None and call.passed and not hasattr(call, "wasxfail") and "call" not in attempt.logged:
-            outcome.fail(call, item, leaks, **self._show_of(attempt))
-        else:
-            # A skip or an expected failure stays what it was, and so does a report that is out already.
-            outcome.fail(teardown, item, leaks, **self._show_of(attempt))
-
-    def _show_of(self, attempt: Attempt) -> Show:
-        return {**self.show, "counts": attempt.counts}
-
-    def _late(self, verdicts: Iterable[Verdict]) -> Letter:
-        """Leaks of owners that were over before: each gets a report of its own, nobody else's outcome changes."""
-        letter = Letter()
-        by_owner: dict[Owner | None, list[Leak]] = {}
-        for owner, leak in verdicts:
-            settings = self._marked.get(owner, self._options.run)
-            if settings.mode != "off" and not settings.expects(leak.task, leak.coroutine):
-                by_owner.setdefault(owner, []).append(leak)
-        for owner, leaks in by_owner.items():
-            mode = self._marked.get(owner, self._options.run).mode
-            if owner is None:
-                letter.shown += by_mode("", ("", None, ""), mode, leaks)
-            else:
-                letter.late += by_mode(owner.nodeid, owner.location, mode, leaks)
-        return letter
+            return self._sentence.late(self._verdicts(None))
 
     @_contained
     def _announce(self, leaks: list[Leak]) -> None:

@@ -26,6 +26,7 @@ RANKS = {
     "workplaces": 6,
     "sweep": 5,
     "attempt": 5,
+    "sentence": 6,
     "stalls": 4,
     "lost": 5,
     "verdicts": 4,
@@ -54,7 +55,7 @@ RANKS = {
 
 IMPORT_PYTEST = {
     *("plugin", "settings", "values", "session", "ledger"),
-    *("outcome", "finalizers", "fixtures", "attempt", "growth"),
+    *("outcome", "finalizers", "fixtures", "attempt", "sentence", "growth"),
 }
 
 
