@@ -103,7 +103,7 @@ def blame(owner: Owner | None) -> Blame:
     return {"owner_kind": owner.kind, "owner": owner.name, "scope": owner.scope, "nodeid": owner.nodeid}
 
 
-_UNKNOWN = Owner("block", "", "unknown")
+_UNKNOWN = Owner("block", "", "", scope="unknown")
 
 Call = tuple["CodeType", int]
 """A frame as it was: its code and the index of its last instruction; the line is looked up when it is asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import linecache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,7 +62,7 @@ def cause(  # noqa: PLR0913 - as above
     if kind in _OF_TASKS and _discarded(created):
         made.add(("", "discarded"))
     if _is_a_librarys(waits, created):
-        made.add(("a library", "any"))
+        made.add(("a library", "closing" if _closes(created) else "any"))
     facts = _Facts(kind, on, state, never, stands, made)
     return max(TABLE, key=lambda name: _fits(TABLE[name], facts))
 
@@ -120,6 +121,15 @@ def _is_a_librarys(waits: Sequence[Place], created: Sequence[Place]) -> bool:
     maker = next((place for place in created if not place.module.startswith("asyncio/")), None)
     installed = maker is not None and not maker.own and any(part in maker.path for part in INSTALLED)
     return installed and not any(place.own for place in waits)
+
+
+def _closes(created: Sequence[Place]) -> bool:
+    """Whether it was made by what the project's own code calls to end it."""
+    theirs = itertools.takewhile(lambda place: not place.own, created)
+    return any(place.function.rpartition(".")[2] in _ENDS for place in theirs)
+
+
+_ENDS = ("__aexit__", "__exit__", "aclose", "close", "disconnect", "shutdown", "stop")
 
 
 def _discarded(created: Sequence[Place]) -> bool:

@@ -202,7 +202,7 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
     tests = list(dict.fromkeys(nodeid or "of unknown owner" for nodeid, _, _ in members))
     names = list(dict.fromkeys(each.task for each in leaks if each.task))
     verdicts = list(dict.fromkeys(each.verdict for each in leaks))[1:]
-    owners = list(dict.fromkeys((_whose(each), each.nodeid) for each in leaks))
+    owners = list(dict.fromkeys((owner_label(each), each.nodeid) for each in leaks))
     waits = _frames(leak.waits, told["waits"])
     created = _frames(leak.created, told["created"])
     line = _same(leak.line_to_change, (*leak.created, *leak.waits), (*created, *waits))
@@ -214,7 +214,7 @@ def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> 
         "kind_words": _KINDS.get(leak.kind, leak.kind.replace("-", " ")),
         "label": "" if grows else task_label(leak),
         "did": "objects grow with each repetition of" if grows else did,
-        "whose": _whose(leak),
+        "whose": owner_label(leak),
         "since": f" of {leak.nodeid}" if leak.owner_kind == "fixture" else f" ({leak.phase})" if leak.phase else "",
         "others": len(owners) - 1,
         "count": len(leaks),
@@ -287,7 +287,7 @@ def _owners(causes: Sequence[View]) -> Iterable[View]:
     owners: dict[tuple[str, str], View] = {}
     for cause in causes:
         for leak in cause["members"]:
-            key = (_whose(leak), leak.nodeid)
+            key = (owner_label(leak), leak.nodeid)
             owner = owners.setdefault(key, {"name": key, "place": _place(leak), **_node(), "count": 0})
             owner["count"] += 1
             at = owner
@@ -301,10 +301,6 @@ def _owners(causes: Sequence[View]) -> Iterable[View]:
 
 def _node() -> View:
     return {"below": {}, "leaks": {}}
-
-
-def _whose(leak: Leak) -> str:
-    return owner_label(leak) if leak.scope != "unknown" else "an owner that nobody knows"
 
 
 def _place(leak: Leak) -> str:

@@ -44,7 +44,7 @@ def owner_label(leak: Leak) -> str:
     if leak.owner_kind == "test":
         return f"`{leak.owner}`"
     if leak.owner_kind == "block":
-        return f"the block {leak.owner}"
+        return f"the block {leak.owner}" if leak.scope != "unknown" else "an owner that nobody knows"
     for prefix, words in _XUNIT.items():
         if leak.owner.startswith(prefix):
             rest = leak.owner.removeprefix(prefix) if words.endswith(" ") else ""

@@ -268,6 +268,15 @@ async def _(after):
     after.callback(library.begin().cancel)
 
 
+@leaks("a library that closes")
+async def _(after):
+    """Its object's `close()` starts a task that says goodbye, and gives it to nobody."""
+    library = types.ModuleType("library")
+    source = "import asyncio\ndef close():\n    return asyncio.get_running_loop().create_task(asyncio.sleep(60))\n"
+    exec(compile(source, "/venv/site-packages/library.py", "exec"), vars(library))  # noqa: S102 - of this test
+    after.callback(library.close().cancel)
+
+
 # -- the table
 
 

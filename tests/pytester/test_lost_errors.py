@@ -176,7 +176,7 @@ def test_a_future_that_nobody_saw_made_is_told_in_strict_mode_only(seen):
     assert QUIET not in text
     words, text = seen(source, "--taskleak-strict")
     assert words == {"test_loses_it": "PASSED"}
-    assert "future made in unknown outlived the block unknown" in text.replace("\n", " ")
+    assert "future made in unknown outlived an owner that nobody knows" in text.replace("\n", " ")
 
 
 # -- an exception in what a loop calls
@@ -597,7 +597,7 @@ def test_a_coroutine_dropped_by_a_later_test_is_not_that_tests(seen, drop):
     assert WARNED in text
     words, text = seen(source, "--taskleak-strict")
     assert words == {"test_keeps_it": "PASSED", "test_comes_after": "PASSED"}
-    assert "coroutine fetch outlived the block unknown, never awaited" in text
+    assert "coroutine fetch outlived an owner that nobody knows, never awaited" in text
 
 
 def test_a_coroutine_collected_during_a_later_test_is_told_of_the_test_that_it_is_defined_in(seen):

@@ -409,6 +409,13 @@ OTHERS: dict[str, Row] = {
         package="a library",
         made=("any",),
     ),
+    "a library that closes": Row(
+        "The library goes on closing it in a task of its own: await what it has for that (`wait_closed()`), or let the "
+        "task end first.",
+        ("pending", "timer", "future"),
+        package="a library",
+        made=("closing",),
+    ),
 }
 
 LIBRARIES: dict[str, Row] = {**REAL_TIME, **STORES, **MESSAGES, **TOOLS, **HTTP, **ANYIO, **OTHERS}
