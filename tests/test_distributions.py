@@ -40,8 +40,11 @@ TESTS = """
 
 @pytest.fixture(autouse=True)
 def nothing_is_known_of_other_tests():
+    known = (distributions.distribution_of, distributions.checkout_of, distributions._checkouts)
+    for function in known:
+        function.cache_clear()
     yield
-    for function in (distributions.distribution_of, distributions.checkout_of, distributions._checkouts):
+    for function in known:
         function.cache_clear()
 
 
@@ -114,7 +117,7 @@ def test_what_is_installed_from_its_folder_is_known_by_it(tmp_path, monkeypatch)
         install(tmp_path / "site-packages", f"it-{number}", "0.1", direct_url_json=json.dumps(source))
     install(tmp_path / "site-packages", "copied", "1", direct_url_json='{"url": "file:///copied", "dir_info": {}}')
     install(tmp_path / "site-packages", "broken", "1", direct_url_json="{")
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "site-packages")])
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
     assert distributions.checkout_of(str(checkout / "src/it.py"))[:2] == ("it-0", "0.1")
     assert distributions.checkout_of(str(inner / "it.py"))[:2] == ("it-1", "0.1")
     assert distributions.checkout_of(str(tmp_path / "it.py")) is None
@@ -165,7 +168,7 @@ def test_what_is_installed_from_a_folder_outside_of_the_project_is_a_library(tmp
     for folder in (other, mine):
         source = {"url": folder.as_uri(), "dir_info": {"editable": True}}
         install(tmp_path / "site-packages", folder.name, "0.1", direct_url_json=json.dumps(source))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "site-packages")])
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
 
     def library(root, path, **whole):
         places = Places(root, **whole)
