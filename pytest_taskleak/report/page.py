@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup, escape
 
+from pytest_taskleak.leak import plain
 from pytest_taskleak.report import growing
 from pytest_taskleak.report.document import document
 from pytest_taskleak.report.text import grouped, owner_label, summary, task_label
@@ -310,17 +311,8 @@ def _place(leak: Leak) -> str:
 
 
 def _shown(value: object) -> object:
-    """A text as the page shows it: what is not printable as Python would write it, and no megabytes."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    more = f"… ({len(value) - _LONGEST:,} more characters)" if len(value) > _LONGEST else ""
-    value = value[:_LONGEST]
-    if not value.isprintable():
-        value = "".join(
-            character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-            for character in value
-        )
-    return value + more
+    """A text as the page shows it: in one line, what is not printable as Python would write it, and no megabytes."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else plain(value, _LONGEST)
 
 
 def _with_code(text: str) -> Markup:
