@@ -10,8 +10,6 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +59,9 @@ def checkout_of(path: str) -> tuple[str, str, str] | None:
 
 @functools.cache
 def _checkouts() -> tuple[tuple[str, str, str], ...]:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - needed only when something leaks
+    from urllib.request import url2pathname  # noqa: PLC0415 - the same; it brings a whole client of HTTP
+
     found: list[tuple[str, str, str]] = []
     for distribution in importlib.metadata.distributions():
         with contextlib.suppress(Exception):  # as above

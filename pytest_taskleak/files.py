@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def write(path: Path, content: str | bytes) -> None:
         OSError: Where it cannot be written; what was there before stays.
     """
     path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         # Made anew, as nobody can foresee it: in a folder of everybody's it might be a link to somewhere.
         with temporary.open("xb") as file:
