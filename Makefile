@@ -67,6 +67,8 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 bench-here: $(VENV)/.bench
 	$(BIN)/python benchmarks/creation_cost.py
 	$(BIN)/python benchmarks/suite_cost.py
+	$(BIN)/python benchmarks/explain_cost.py
+	$(BIN)/python benchmarks/html_report.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/queue_throughput.py
 
