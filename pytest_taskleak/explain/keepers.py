@@ -20,7 +20,7 @@ NOBODY = "nobody"
 """Said where every reference to a task was found, and none comes from anything alive."""
 _UNSEEN = "something out of Python's sight: a running function, a thread or C code"
 
-_FARTHEST = 12
+_FARTHEST = 30
 """Links from the task on: who holds it from farther away is no news."""
 _MOST_CLIMBED = 5_000
 """Objects that are looked at on the way up, for all tasks together."""

@@ -26,7 +26,7 @@ _LONGEST_PATH = 4_096
 LONGEST_LINE = 500
 """Characters of a line of source code: one that a program wrote may have megabytes."""
 
-_FAR_AWAY = os.path.join("..", "..", "..")  # noqa: PTH118 - compared as a string
+_FAR_AWAY = os.path.join("..", "..")  # noqa: PTH118 - compared as a string
 
 _XUNIT = {
     "_xunit_setup_module_fixture_": "setup_module/teardown_module",

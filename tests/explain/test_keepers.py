@@ -289,3 +289,19 @@ def test_nothing_is_said_once_the_time_is_used_up():
     task.cancel()
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
+
+
+def test_what_a_thread_s_running_function_holds_is_said_to_be_out_of_sight():
+    done = threading.Event()
+
+    async def case():
+        start(asyncio.to_thread(done.wait))
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    try:
+        holders, suspect = ask(case)
+    finally:
+        done.set()
+    assert "out of Python's sight" in holders
+    assert suspect == ""
