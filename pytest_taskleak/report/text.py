@@ -221,9 +221,10 @@ def _one(leak: Leak, count: int, number: str, verbosity: int, root: str) -> list
         lines.append(f"created by {leak.created[0].module}, at no line of your own code")
     elif leak.created:
         lines.append("first asked at" if leak.kind == "generator" else "created at")
-        creators = _creators(leak, verbosity)
-        lines += _frames(creators[:1], root)
-        lines += [f"    from {_path(place, root)}:{place.line} in {plain(place.function)}" for place in creators[1:]]
+        inner, creator, outer = _creators(leak, verbosity)
+        lines += _frames([creator], root)
+        lines += [f"    through {_at(place, root)}" for place in inner]
+        lines += [f"    from {_at(place, root)}" for place in outer]
         lines += [
             f"    by the task {name}, created at {_path(place, root)}:{place.line}"
             for name, place in leak.ancestors
@@ -283,11 +284,17 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
-def _creators(leak: Leak, verbosity: int) -> list[Place]:
-    """The line to change first, then who called it."""
+def _creators(leak: Leak, verbosity: int) -> tuple[list[Place], Place, list[Place]]:
+    """What the line to change called, the nearest first; that line; who called it, where wanted in every frame."""
+    number = next((number for number, place in enumerate(leak.created) if place.own), 0)
+    inner, outer = leak.created[:number][::-1], leak.created[number + 1 :]
     if verbosity > 0:
-        return list(leak.created)
-    return [place for place in leak.created if place.own]
+        return list(inner), leak.created[number], list(outer)
+    return [], leak.created[number], [place for place in outer if place.own]
+
+
+def _at(place: Place, root: str) -> str:
+    return f"{_path(place, root)}:{place.line} in {plain(place.function)}"
 
 
 def _stand(waits: Sequence[Place], verbosity: int) -> list[Place]:

@@ -69,3 +69,25 @@ def test_a_block_shows_no_local_variables(project):
     result = project.run("-vv", "--tb=short")
     result.assert_outcomes(failed=1)
     assert not (project.pytester.path / "asked").exists()
+
+
+def test_with_v_the_line_to_change_comes_before_what_it_called_and_who_called_it(judged):
+    _, text = judged(
+        """
+        def begin():
+            asyncio.gather(forever())
+
+        async def test_it():
+            begin()
+            await asyncio.sleep(0)
+        """,
+        "-v",
+    )
+    told = text.partition("created at\n")[2].splitlines()
+    assert told[0].startswith("test_it.py:")
+    assert told[0].endswith(": in begin")
+    assert told[1].strip() == "asyncio.gather(forever())"
+    through = [line for line in told if line.startswith("    through ")]
+    assert through
+    assert all("asyncio/tasks.py:" in line for line in through)
+    assert any(line.startswith("    from test_it.py:") and line.endswith(" in test_it") for line in told)
