@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from pytest_taskleak.explain.awaiting import frames_of
 from pytest_taskleak.explain.graph import await_graph
 from pytest_taskleak.places import Places
 
@@ -272,3 +273,27 @@ async def test_only_so_many_variables_are_told():
 
     told = await variables_of(works(*range(12)))
     assert told[-2:] == ["j = 9", "and 2 more variables"]
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "capture_call_graph"), reason="asyncio tells its call graph since 3.14")
+@pytest.mark.parametrize(
+    "make",
+    [
+        never,
+        lambda: call(call(never())),
+        grouped,
+        iterates,
+        takes_the_next,
+        lambda: call(asyncio.wait_for(never(), 60)),
+    ],
+    ids=["a coroutine", "three deep", "a task group", "an async generator", "anext", "wait_for"],
+)
+async def test_the_stack_is_the_one_that_asyncio_itself_captures(make):
+    """A second opinion, where there is one; it ends at an async generator, behind which ours goes on."""
+    async with graph_of(make()):
+        (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "top")
+        captured = [entry.frame for entry in asyncio.capture_call_graph(task).call_stack][::-1]
+        frames = list(frames_of(task))
+        assert frames[: len(captured)] == captured
+        beyond = {frame.f_code.co_name for frame in frames[len(captured) :]}
+        assert beyond == ({"generates", "never"} if "generates" in beyond else set())
