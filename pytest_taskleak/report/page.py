@@ -184,18 +184,19 @@ def _bytes(text: str) -> int:
 
 
 def _causes(found: Found, told: Sequence[View]) -> list[View]:
-    """What is shown of each cause, the project's own first."""
+    """What is shown of each cause, the project's own first, and last what it accepts."""
     flat = [(nodeid, mode, leak) for nodeid, mode, leaks in found for leak in leaks]
     members: dict[str, list[tuple[str, str, Leak]]] = {}
     words: dict[str, View] = {}
     for (nodeid, mode, leak), view in zip(flat, told, strict=True):
         members.setdefault(view["fingerprint"], []).append((nodeid, mode, leak))
         words.setdefault(view["fingerprint"], view)
-    return [
+    causes = [
         _cause(leak, words[key], members[key])
         for leak, _ in grouped(leak for _, _, leak in flat)
         for key in [leak.fingerprint]
     ]
+    return sorted(causes, key=lambda cause: (bool(cause["library"]), bool(cause["accepted"])))
 
 
 def _cause(leak: Leak, told: View, members: Sequence[tuple[str, str, Leak]]) -> View:

@@ -140,6 +140,12 @@ def test_the_head_says_what_follows_for_the_run(modes, said):
     assert ("accepted old fix" in told) == ("accepted" in modes)
 
 
+def test_what_is_accepted_comes_after_what_is_not():
+    old = ("test_a.py::test_it", "accepted", [leak(coroutine="Old.run", accepted="known")])
+    told = text_of(page(old, leak(coroutine="New.run")))
+    assert told.index("New.run") < told.index("Old.run")
+
+
 def test_an_owner_that_nobody_knows_is_said_to_be_unknown():
     text = text_of(page(leak(owner_kind="block", owner="", scope="unknown", nodeid="", phase="")))
     assert "task 'poll', Bot.poll outlived an owner that nobody knows change" in text
