@@ -33,7 +33,7 @@ def outlooks(
     Args:
         tasks: Theirs; the list itself does not count as somebody who holds them.
         budget: Seconds of processor time of this thread from which on those that are still open are "not examined".
-        named: Those of which it is said who holds them.
+        named: Those of which it is said who holds them, unless their loop runs in another thread meanwhile.
         own: Whether the file of that name is the project's own code.
     """
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -44,5 +44,5 @@ def outlooks(
     sleepers = asleep(heap, roots)
     found: Prospect = "not examined" if sleepers is None else "never wakes"
     told: dict[int, Prospect] = dict.fromkeys(roots if sleepers is None else sleepers, found)
-    kept = keepers(heap, [id(task) for task in named], own)
+    kept = keepers(heap, [id(task) for task in named if not runs_elsewhere(task)], own)
     return {id(task): Outlook(told.get(id(task), "may wake"), *kept.get(id(task), ("", ""))) for task in tasks}

@@ -69,6 +69,7 @@ class Things:
         self.futures = self.registers.get("future")
         if self.futures is None and "errors" in kinds:
             self.futures = Register(_OVER["future"])
+        self._entries = tuple(register.entries for register in self.registers.values())
         self._busy = busy
         self._owner = owner
         self._own = own
@@ -78,10 +79,7 @@ class Things:
 
     def __bool__(self) -> bool:
         """Whether anything was made that may go on."""
-        for register in self.registers.values():  # noqa: SIM110 - asked at every test, and a generator would cost more
-            if register.entries:
-                return True
-        return False
+        return any(self._entries)  # asked at every test: no loop of Python's
 
     def counts(self) -> dict[str, int]:
         """How many go on, by the names of `leak.COUNTED`."""

@@ -63,6 +63,7 @@ class Workers:
         self.registers: dict[Kind, Register] = {
             kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds
         }
+        self._entries = tuple(register.entries for register in self.registers.values())
         self.dropped: list[Made] = []
         self._run = run
         self._whose = run.owner_now
@@ -72,7 +73,7 @@ class Workers:
 
     def __bool__(self) -> bool:
         """Whether anything is kept."""
-        return bool(self.dropped) or any(register.entries for register in self.registers.values())
+        return bool(self.dropped) or any(self._entries)
 
     def loops(self) -> list[tuple[asyncio.AbstractEventLoop, Made]]:
         """The loops that are not closed, with how they were made."""

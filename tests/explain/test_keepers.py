@@ -305,3 +305,26 @@ def test_what_a_thread_s_running_function_holds_is_said_to_be_out_of_sight():
         done.set()
     assert "out of Python's sight" in holders
     assert suspect == ""
+
+
+def test_of_a_loop_that_runs_in_another_thread_nothing_is_said():
+    """It changes while it is looked at."""
+    loop, known = asyncio.new_event_loop(), []
+    ready = threading.Event()
+
+    async def case():
+        known.append(start(forever()))
+        await asyncio.sleep(0)
+        ready.set()
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(case(), loop)
+        assert ready.wait(60)
+        assert outlooks(known, 30.0, named=known)[id(known[0])] == ("may wake", "", "")
+    finally:
+        loop.call_soon_threadsafe(known.pop().cancel)
+        loop.call_soon_threadsafe(loop.call_soon, loop.stop)
+        thread.join()
+        loop.close()

@@ -162,8 +162,8 @@ def test_verbose_gives_every_frame(leaky):
     for out in (usual, verbose):
         assert "created at" in out
         assert "fix:" in out
-    assert ": in create_task" not in usual
-    assert ": in create_task" in verbose
+    assert " in create_task" not in usual
+    assert " in create_task" in verbose
     assert ": in Event.wait" not in usual
     assert ": in Event.wait" in verbose
 
