@@ -27,11 +27,14 @@ class Cases:
         """A parameter for each: the name, what leaks, and how a block is to look."""
         return self._all
 
-    def leaks(self, name: str, *, unless: bool = False, **settings: Any) -> Callable[[Leak], Leak]:
-        """Register what leaks in a block. It gets a stack for what is to be done once the leak was told."""
+    def leaks(self, name: str, *, unless: str = "", **settings: Any) -> Callable[[Leak], Leak]:
+        """Register what leaks in a block, unless there is a reason why it cannot here.
+
+        It gets a stack for what is to be done once the leak was told.
+        """
 
         def register(function: Leak) -> Leak:
-            marks = pytest.mark.skipif(unless, reason="not there on this Python")
+            marks = pytest.mark.skipif(bool(unless), reason=unless)
             self.names.add(name)
             self._all.append(pytest.param(name, function, settings, id=name, marks=marks))
             return function

@@ -6,7 +6,7 @@ import ast
 import functools
 import itertools
 import linecache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from pytest_taskleak.distributions import INSTALLED
 from pytest_taskleak.explain.causes import TABLE
@@ -23,28 +23,28 @@ _PLAIN = (*_MAKERS, "_ensure_future")
 _OF_A_STATE, _OF_A_LIBRARY, _OF_ASYNCIO, _OF_A_WAIT, _OF_A_KIND = 32, 16, 6, 3, 1
 
 
-def hint(  # noqa: PLR0913 - a cause is told from many sides, and each is one argument
-    kind: str,
-    on: str = "",
-    *,
-    state: str = "",
-    never: bool = False,
-    waits: Sequence[Place] = (),
-    created: Sequence[Place] = (),
-) -> str:
+class Known(TypedDict, total=False):
+    """What else is known of a leak.
+
+    Attributes:
+        state: What became of a task, where that decides.
+        never: Whether nothing alive can wake it.
+        waits: Where it waits, the outermost frame first.
+        created: Where it was made, the innermost frame first.
+    """
+
+    state: str
+    never: bool
+    waits: Sequence[Place]
+    created: Sequence[Place]
+
+
+def hint(kind: str, on: str = "", **known: Unpack[Known]) -> str:
     """What to change, in one sentence; for the arguments see `cause`."""
-    return TABLE[cause(kind, on, state=state, never=never, waits=waits, created=created)].text
+    return TABLE[cause(kind, on, **known)].text
 
 
-def cause(  # noqa: PLR0913 - as above
-    kind: str,
-    on: str = "",
-    *,
-    state: str = "",
-    never: bool = False,
-    waits: Sequence[Place] = (),
-    created: Sequence[Place] = (),
-) -> str:
+def cause(kind: str, on: str = "", **known: Unpack[Known]) -> str:
     """The most specific cause of the table that fits, by name.
 
     A library in whose functions it waits, or that made it, is more specific than the call of asyncio that made it,
@@ -53,17 +53,15 @@ def cause(  # noqa: PLR0913 - as above
     Args:
         kind: What was found, as in `leak.Kind`.
         on: What a task waits for; which sort of its kind another thing is.
-        state: What became of a task, where that decides.
-        never: Whether nothing alive can wake it.
-        waits: Where it waits, the outermost frame first.
-        created: Where it was made, the innermost frame first.
+        known: What else is known of it.
     """
+    waits, created = known.get("waits", ()), known.get("created", ())
     stands, made = set(_functions(waits[::-1])), set(_functions(created))
     if kind in _OF_TASKS and _discarded(created):
         made.add(("", "discarded"))
     if _is_a_librarys(waits, created):
         made.add(("a library", "closing" if _closes(created) else "any"))
-    facts = _Facts(kind, on, state, never, stands, made)
+    facts = _Facts(kind, on, known.get("state", ""), known.get("never", False), stands, made)
     return max(TABLE, key=lambda name: _fits(TABLE[name], facts))
 
 

@@ -319,7 +319,10 @@ async def _(_after):
         await server.serve_forever()
 
 
-@waits("Server.wait_closed", unless=sys.version_info < (3, 12, 1))
+@waits(
+    "Server.wait_closed",
+    unless="" if sys.version_info >= (3, 12, 1) else "`wait_closed` waits for connections since 3.12.1",
+)
 async def _(after):
     accepted = []
     server = await asyncio.start_server(lambda _reader, writer: accepted.append(writer), "127.0.0.1", 0)
@@ -733,6 +736,9 @@ def blocks(name):
     return register
 
 
+# What blocks a loop has to block: these wait for nothing, they are the leak.
+
+
 @blocks("time.sleep")
 def _(_after, seconds):
     time.sleep(seconds)
@@ -767,6 +773,7 @@ def _(after, seconds):
 
 @blocks("names")
 def _(after, seconds):
+    """No name server is slow on demand, so the call of C is replaced, below all that is looked at."""
     slow = mock.patch(
         "_socket.getaddrinfo",
         eval("lambda *_: sleep(seconds) or []", {"sleep": time.sleep, "seconds": seconds}),  # noqa: S307 - no code of ours
@@ -777,6 +784,7 @@ def _(after, seconds):
 
 @blocks("input")
 def _(after, seconds):
+    """A pipe in the place of the terminal, which the tests have none of."""
     read, write = os.pipe()
     after.enter_context(mock.patch("sys.stdin", after.enter_context(os.fdopen(read, encoding="utf-8"))))
     threading.Timer(seconds, os.write, [write, b"!\n"]).start()
@@ -786,6 +794,7 @@ def _(after, seconds):
 
 @blocks("import")
 def _(after, seconds):
+    """A module that takes its time, in a folder as installed ones are."""
     folder = Path(after.enter_context(tempfile.TemporaryDirectory()), "site-packages")
     folder.mkdir()
     (folder / "slow_to_import.py").write_text(f"import time; time.sleep({seconds})", encoding="utf-8")

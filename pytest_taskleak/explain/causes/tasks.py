@@ -5,6 +5,9 @@ from __future__ import annotations
 from pytest_taskleak.explain.causes.row import Row
 
 _STOP = "Keep the task, and in the end `cancel()` it and await it"
+_GATHER = "Await the gather to its end; when it is given up, cancel what it gathers and await that."
+_SHIELD = "`shield` outlives the timeout around it: keep the inner task, and in the end cancel and await it."
+_AS_COMPLETED = "Iterate it to its end, or cancel what it was given and await that: `as_completed` cancels nothing."
 _PENDING = ("pending",)
 _READING = ("stream",)
 
@@ -107,7 +110,7 @@ TASKS: dict[str, Row] = {
         on=("asyncio.wait",),
     ),
     "as_completed": Row(
-        "Iterate it to its end, or cancel what it was given and await that: `as_completed` cancels nothing.",
+        _AS_COMPLETED,
         _PENDING,
         on=("as_completed",),
     ),
@@ -117,12 +120,12 @@ TASKS: dict[str, Row] = {
         on=("TaskGroup",),
     ),
     "gather": Row(
-        "Await the gather to its end; when it is given up, cancel what it gathers and await that.",
+        _GATHER,
         _PENDING,
         on=("gather",),
     ),
     "shield": Row(
-        "`shield` outlives the timeout around it: keep the inner task, and in the end cancel and await it.",
+        _SHIELD,
         _PENDING,
         on=("shield",),
     ),
@@ -195,19 +198,19 @@ TASKS: dict[str, Row] = {
     ),
     # Which call made it.
     "made by gather": Row(
-        "Await the gather to its end; when it is given up, cancel what it gathers and await that.",
+        _GATHER,
         _PENDING,
         package="asyncio",
         made=("gather",),
     ),
     "made by shield": Row(
-        "`shield` outlives the timeout around it: keep the inner task, and in the end cancel and await it.",
+        _SHIELD,
         _PENDING,
         package="asyncio",
         made=("shield",),
     ),
     "made by as_completed": Row(
-        "Iterate it to its end, or cancel what it was given and await that: `as_completed` cancels nothing.",
+        _AS_COMPLETED,
         _PENDING,
         package="asyncio",
         made=("as_completed", "_AsCompletedIterator.__init__"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_taskleak.explain.causes.row import Row
 
+_STOP_LOOP = "Stop the loop (`loop.call_soon_threadsafe(loop.stop)`) and `join()` its thread before the owner ends."
 _THREAD = ("thread",)
 
 WORKERS: dict[str, Row] = {
@@ -41,13 +42,13 @@ WORKERS: dict[str, Row] = {
         stands=("Event.wait",),
     ),
     "thread of a loop": Row(
-        "Stop the loop (`loop.call_soon_threadsafe(loop.stop)`) and `join()` its thread before the owner ends.",
+        _STOP_LOOP,
         _THREAD,
         package="asyncio",
         stands=("BaseEventLoop.run_forever",),
     ),
     "running loop": Row(
-        "Stop the loop (`loop.call_soon_threadsafe(loop.stop)`) and `join()` its thread before the owner ends.",
+        _STOP_LOOP,
         ("running-loop",),
     ),
     "executor": Row(
