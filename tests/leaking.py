@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,10 +23,25 @@ class Cases:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self._all: list[Any] = []
+        self._sketched: list[Any] = []
 
     def all(self) -> Iterable[Any]:
         """A parameter for each: the name, what leaks, and how a block is to look."""
         return self._all
+
+    def sketched(self) -> Iterable[Any]:
+        """A parameter for each that a block would not find: the name, and what gives the leak."""
+        return self._sketched
+
+    def told(self, name: str) -> Callable[[Any], Any]:
+        """Register a function that makes something real and gives the leak that it is told as."""
+
+        def register(function: Any) -> Any:
+            self.names.add(name)
+            self._sketched.append(pytest.param(name, function, id=name))
+            return function
+
+        return register
 
     def leaks(self, name: str, *, unless: str = "", **settings: Any) -> Callable[[Leak], Leak]:
         """Register what leaks in a block, unless there is a reason why it cannot here.
@@ -81,3 +97,27 @@ async def found(leak: Leak, settings: Mapping[str, Any]) -> list[str]:
                 await leak(after)
         return [leak.hint for leak in caught.value.leaks]
     raise AssertionError("a stack swallows nothing")
+
+
+async def pair(after: contextlib.AsyncExitStack) -> Any:
+    """A connection: the reader and writer of one end, the socket of the other."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    after.callback(theirs.close)
+    after.callback(writer.close)
+    return reader, writer, theirs
+
+
+def sockets(after: contextlib.AsyncExitStack) -> tuple[socket.socket, socket.socket]:
+    both = socket.socketpair()
+    for each in both:
+        each.setblocking(False)  # noqa: FBT003 - as its documentation writes it
+        after.callback(each.close)
+    return both
+
+
+async def sleeper(after: contextlib.AsyncExitStack) -> Any:
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    after.push_async_callback(process.wait)
+    after.callback(process.kill)
+    return process
