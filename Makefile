@@ -28,7 +28,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[asyncio]' --group test
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml | $(BIN)/python
@@ -36,7 +36,7 @@ $(VENV)/.lint: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.types: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[asyncio]' --group typing
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group typing
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -61,7 +61,7 @@ bench:
 	@$(MAKE) --no-print-directory bench-here VENV=$(VENV)-bench
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[asyncio]' --group bench
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group bench
 	@touch $@
 
 bench-here: $(VENV)/.bench

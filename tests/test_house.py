@@ -108,10 +108,28 @@ def test_no_runner_or_plugin_is_imported(path):
     assert not others & {name.split(".")[0] for name in imports(path)}
 
 
+EXTRAS: dict[str, set[str]] = {}
+"""What a module of the queue, or a folder of it, may import besides the standard library; each is an extra."""
+
+
 @pytest.mark.parametrize("path", sources(QUEUE), ids=lambda path: str(path.relative_to(QUEUE)))
-def test_the_queue_knows_nothing_of_the_plugin_nor_of_anything_but_the_standard_library(path):
+def test_the_queue_knows_nothing_of_the_plugin_nor_of_libraries_that_are_not_its_extras(path):
     roots = {name.split(".")[0] for name in imports(path)} - {"reference_queue", "__future__"}
-    assert roots <= set(sys.stdlib_module_names)
+    name = path.relative_to(QUEUE).as_posix()
+    extras = next((allowed for prefix, allowed in EXTRAS.items() if name.startswith(prefix)), set())
+    assert roots <= set(sys.stdlib_module_names) | extras
+
+
+def test_the_queue_is_imported_with_the_standard_library_alone():
+    program = f"""
+import sys
+sys.path.insert(0, {str(QUEUE.parent)!r})
+import reference_queue
+print(*{{name.split(".")[0] for name in sys.modules}})
+"""
+    command = [sys.executable, "-S", "-c", program]
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert set(result.stdout.split()) <= {*sys.stdlib_module_names, "reference_queue", "__main__"}
 
 
 @pytest.mark.parametrize("package", [pytest_taskleak, reference_queue], ids=lambda package: package.__name__)
