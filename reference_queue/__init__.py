@@ -14,12 +14,15 @@ Messages of one chat are handled in order, one at a time; chats run side by side
 guarantees, `MemoryStats` for what it shows, and `QueueError` for what can go wrong.
 """
 
+from reference_queue.breaker import BreakerState, MemoryBreaker
 from reference_queue.errors import (
     CalledFromHandler,
     CloseTimeout,
     DeadlineExceeded,
     HandlerNotAwaitable,
     LoopEnded,
+    MemoryFull,
+    MemoryUnknown,
     MessageDropped,
     QueueClosed,
     QueueError,
@@ -27,23 +30,32 @@ from reference_queue.errors import (
     ReentrantEnqueue,
     WrongLoop,
 )
+from reference_queue.memory import Meter, Reading
+from reference_queue.monitor import Monitor
 from reference_queue.queue import CloseMode, MessageQueue, Policy
 from reference_queue.stats import MemoryStats
 
 __all__ = [
+    "BreakerState",
     "CalledFromHandler",
     "CloseMode",
     "CloseTimeout",
     "DeadlineExceeded",
     "HandlerNotAwaitable",
     "LoopEnded",
+    "MemoryBreaker",
+    "MemoryFull",
     "MemoryStats",
+    "MemoryUnknown",
     "MessageDropped",
     "MessageQueue",
+    "Meter",
+    "Monitor",
     "Policy",
     "QueueClosed",
     "QueueError",
     "QueueFull",
+    "Reading",
     "ReentrantEnqueue",
     "WrongLoop",
 ]

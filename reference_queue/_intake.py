@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 from contextvars import Context
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from reference_queue._check import check_seconds
 from reference_queue._message import new_chat
 from reference_queue._steps import handled_around, inside_handler_of
-from reference_queue.errors import DeadlineExceeded, MessageDropped, QueueClosed, QueueFull, ReentrantEnqueue
+from reference_queue.errors import (
+    DeadlineExceeded,
+    MemoryFull,
+    MessageDropped,
+    QueueClosed,
+    QueueFull,
+    ReentrantEnqueue,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -86,6 +93,8 @@ class Intake(Generic[M, R]):
         room = self.room
         if room.policy == "drop_oldest":
             oldest = room.oldest_in_the_way(chat)
+            if oldest is None and room.memory_is_full(chat):
+                self._refuse(chat)
             room.admit(entry)
             if oldest is not None:
                 self.dropped += 1
@@ -99,9 +108,27 @@ class Intake(Generic[M, R]):
         elif room.policy == "wait" and not inside_handler_of(self.pool):
             room.wait(entry)
         else:
-            self.rejected += 1
-            self.pool.forget_if_idle(chat)
-            raise QueueFull(self._full_text(chat))
+            self._refuse(chat)
+
+    def _refuse(self, chat: Chat[M, R]) -> NoReturn:
+        self.rejected += 1
+        memory = self.room.memory_is_full(chat)
+        self.pool.forget_if_idle(chat)
+        raise MemoryFull(self._memory_text()) if memory else QueueFull(self._full_text(chat))
+
+    def _memory_text(self) -> str:
+        breaker = self.room.breaker
+        assert breaker is not None  # noqa: S101 - it is what refuses the message
+        fact = (
+            f"Memory is nearly full: {breaker.reading}; the breaker opened at {breaker.open_at:.0%}. "
+            f"{self.room.queued} messages are queued. "
+        )
+        if self.room.policy == "wait":
+            return fact + (
+                "The caller is a handler of this queue, and its own end may free the memory; so it does not wait. "
+                "Send from outside a handler, or raise the memory limit."
+            )
+        return fact + "Send later, raise the memory limit, or choose the policy 'wait'."
 
     def _full_text(self, chat: Chat[M, R]) -> str:
         room = self.room

@@ -142,15 +142,16 @@ class Pool(Generic[M, R]):
         assert self.loop is not None  # noqa: S101 - the queue binds it before it accepts anything
         if self.sentinel is None:
             self.all_retired = self.loop.create_future()
-            self.sentinel = self._spawn(self._watch(self.all_retired), "sentinel")
+            self.sentinel = self.spawn(self._watch(self.all_retired), "sentinel")
         worker: Worker[M, R] = Worker()
         self.live += 1
         self.looking += 1
         self.workers.add(worker)
-        task = worker.task = self._spawn(self._work(worker), "worker")
+        task = worker.task = self.spawn(self._work(worker), "worker")
         task.add_done_callback(lambda task: self._ended(worker, task))
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that the queue keeps, and waits for when it closes."""
         assert self.loop is not None  # noqa: S101 - as above
         task = self.loop.create_task(coroutine, name=f"reference_queue {name}")
         self.tasks.add(task)

@@ -12,6 +12,8 @@ __all__ = [
     "DeadlineExceeded",
     "HandlerNotAwaitable",
     "LoopEnded",
+    "MemoryFull",
+    "MemoryUnknown",
     "MessageDropped",
     "QueueClosed",
     "QueueError",
@@ -31,6 +33,14 @@ class QueueClosed(QueueError):
 
 class QueueFull(QueueError):
     """A bound is reached, and the policy (or the place of the call) does not allow waiting for room."""
+
+
+class MemoryFull(QueueFull):
+    """Memory is nearly full, the queue's breaker is open, and the message cannot wait for it to close."""
+
+
+class MemoryUnknown(QueueError, OSError):
+    """This system does not tell how much memory is used, or how much there is."""
 
 
 class MessageDropped(QueueError):

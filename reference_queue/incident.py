@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,3 +51,29 @@ class BrokenMessageQueue(Generic[M, R]):
             future.set_result(result)
         del self._queues[chat_id]
         self._processing.discard(chat_id)
+
+
+class IncidentFigures(NamedTuple):
+    """The incident's four figures of a broken queue."""
+
+    total_chats: int
+    total_queued: int
+    processing: int
+    pending_promises: int
+
+
+class Watched:
+    """Counts for a broken queue, which cannot do so itself, what a `Monitor` wants to know.
+
+    A future is pending as long as its message is queued, and then until the chat's processor has settled it; the
+    processor that failed or hangs never does, and its chat stays marked as being processed.
+    """
+
+    def __init__(self, queue: BrokenMessageQueue[Any, Any]) -> None:
+        self._queue = queue
+
+    def get_memory_stats(self) -> IncidentFigures:
+        """Return what the queue holds now."""
+        queues, processing = self._queue._queues, self._queue._processing  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - they are of one module
+        queued = sum(map(len, queues.values()))
+        return IncidentFigures(len(queues), queued, len(processing), queued + len(processing))

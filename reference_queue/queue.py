@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 from reference_queue._check import check_bound, check_choice, check_count, check_seconds
 from reference_queue._intake import Intake
+from reference_queue._lookout import Lookout
 from reference_queue._message import Message, Posted
 from reference_queue._pool import Pool
 from reference_queue._room import Policy, Room
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
     from types import TracebackType
     from typing import Self
+
+    from reference_queue.breaker import MemoryBreaker
 
 __all__ = ["CloseMode", "MessageQueue", "Policy"]
 
@@ -71,6 +74,9 @@ class MessageQueue(Generic[M, R]):
             the oldest queued message (of the chat if its bound is reached, of all otherwise) is settled with
             `MessageDropped`.
         default_deadline: seconds, for messages that bring no deadline of their own; None for none.
+        breaker: a `MemoryBreaker`; while it is open, a bound over all counts as reached. A message that is not
+            taken in for that reason alone meets `MemoryFull`, a `QueueFull`; under ``"drop_oldest"`` only where no
+            message is queued that could be dropped. A queue that is closing takes no notice of it.
 
     Raises:
         TypeError, ValueError: an argument is not of the kind described; the text says which and what is.
@@ -86,6 +92,7 @@ class MessageQueue(Generic[M, R]):
         max_queued_per_chat: int | None = None,
         policy: Policy = "wait",
         default_deadline: float | None = None,
+        breaker: MemoryBreaker | None = None,
     ) -> None:
         if not callable(handler):
             raise TypeError(f"handler={handler!r} cannot be called. Pass an async function that takes one message.")
@@ -95,8 +102,10 @@ class MessageQueue(Generic[M, R]):
         check_bound("max_queued_per_chat", max_queued_per_chat)
         check_choice("policy", policy, get_args(Policy))
         check_seconds("default_deadline", default_deadline)
-        self._room: Room[M, R] = Room(max_queued, max_queued_per_chat, policy)
+        self._room: Room[M, R] = Room(max_queued, max_queued_per_chat, policy, breaker)
         self._pool = Pool(handler, self._room, workers, batch)
+        if breaker is not None:
+            self._room.lookout = Lookout(self._pool, breaker.every)
         self._chats = self._pool.chats
         self._loop: asyncio.AbstractEventLoop | None = None
         self._intake = Intake(self._pool, self._room, default_deadline)
@@ -133,7 +142,8 @@ class MessageQueue(Generic[M, R]):
         Raises:
             QueueClosed: the queue is closing or closed.
             QueueFull: a bound is reached, and the policy is ``"reject"``, or it is ``"wait"`` and the caller
-                is a handler of this queue, which would wait for room that may need its own end.
+                is a handler of this queue, which would wait for room that may need its own end. `MemoryFull`, if
+                it is the breaker's.
             ReentrantEnqueue: called while handling a message of the same chat, directly or by way of other
                 chats: the result could only come after the handler that asks for it has ended. That the
                 result is not awaited cannot be seen; use `post`.
@@ -260,6 +270,7 @@ class MessageQueue(Generic[M, R]):
         self._running_loop()
         self._refuse_handlers("aclose")
         self._intake.closed = True
+        self._room.ignore_breaker()
         if mode == "cancel":
             self._cancel_all()
         elif not await _within(timeout, self.join()):
@@ -302,6 +313,11 @@ class MessageQueue(Generic[M, R]):
         await self.aclose("drain" if kind is None else "cancel")
 
     # -- looking on --------------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> int:
+        """The most handlers that run at the same time."""
+        return self._pool.limit
 
     def get_memory_stats(self) -> MemoryStats:
         """Return what the queue holds now; see `MemoryStats`. Cheap, and callable from any thread."""
