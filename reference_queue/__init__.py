@@ -27,6 +27,7 @@ from reference_queue.errors import (
     ReentrantEnqueue,
     WrongLoop,
 )
+from reference_queue.observer import Observer
 from reference_queue.queue import CloseMode, MessageQueue, Policy
 from reference_queue.stats import MemoryStats
 
@@ -40,6 +41,7 @@ __all__ = [
     "MemoryStats",
     "MessageDropped",
     "MessageQueue",
+    "Observer",
     "Policy",
     "QueueClosed",
     "QueueError",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 from reference_queue._check import check_bound, check_choice, check_count, check_seconds
 from reference_queue._intake import Intake
 from reference_queue._message import Message, Posted
+from reference_queue._observed import observed
 from reference_queue._pool import Pool
 from reference_queue._room import Policy, Room
 from reference_queue._steps import inside_handler_of
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
     from types import TracebackType
     from typing import Self
+
+    from reference_queue.observer import Observer
 
 __all__ = ["CloseMode", "MessageQueue", "Policy"]
 
@@ -71,6 +74,8 @@ class MessageQueue(Generic[M, R]):
             the oldest queued message (of the chat if its bound is reached, of all otherwise) is settled with
             `MessageDropped`.
         default_deadline: seconds, for messages that bring no deadline of their own; None for none.
+        observer: is told how long each message waits and is handled, and what becomes of it; see `Observer`.
+            None costs nothing.
 
     Raises:
         TypeError, ValueError: an argument is not of the kind described; the text says which and what is.
@@ -86,6 +91,7 @@ class MessageQueue(Generic[M, R]):
         max_queued_per_chat: int | None = None,
         policy: Policy = "wait",
         default_deadline: float | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if not callable(handler):
             raise TypeError(f"handler={handler!r} cannot be called. Pass an async function that takes one message.")
@@ -95,11 +101,12 @@ class MessageQueue(Generic[M, R]):
         check_bound("max_queued_per_chat", max_queued_per_chat)
         check_choice("policy", policy, get_args(Policy))
         check_seconds("default_deadline", default_deadline)
-        self._room: Room[M, R] = Room(max_queued, max_queued_per_chat, policy)
-        self._pool = Pool(handler, self._room, workers, batch)
+        make_room, make_pool, make_intake = (Room, Pool, Intake) if observer is None else observed(observer)
+        self._room: Room[M, R] = make_room(max_queued, max_queued_per_chat, policy)
+        self._pool: Pool[M, R] = make_pool(handler, self._room, workers, batch)
         self._chats = self._pool.chats
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._intake = Intake(self._pool, self._room, default_deadline)
+        self._intake: Intake[M, R] = make_intake(self._pool, self._room, default_deadline)
 
     def __repr__(self) -> str:
         stats = self.get_memory_stats()
