@@ -289,6 +289,9 @@ class Pool(Generic[M, R]):
         if worker is None or worker.message is not message or worker.task is None:
             return False
         message.fail(error)
+        if message.timer is not None:
+            message.timer.cancel()  # or a handler that ignores the close would be counted as expired, too
+            message.timer = None
         if worker.called_off == 0:
             self.cancelled += count_as_cancelled
         worker.called_off += 1
