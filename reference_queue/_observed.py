@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from reference_queue._intake import Intake
 from reference_queue._message import FromThread
@@ -117,9 +117,9 @@ class ObservedIntake(Intake[M, R]):
 
 def observed(observer: Observer) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Return what makes the room, the pool and the intake of a queue with that observer, or raise."""
-    if not isinstance(observer, Observer):
+    if not isinstance(cast("Any", observer), Observer):
         raise TypeError(
             f"observer={observer!r} is no observer. Give an object of a class that inherits from "
             "reference_queue.Observer, or that has all of its methods."
         )
-    return ObservedRoom, partial(ObservedPool, observer), ObservedIntake
+    return ObservedRoom[Any, Any], partial(ObservedPool[Any, Any], observer), ObservedIntake[Any, Any]

@@ -1,4 +1,5 @@
 """Observer: what a queue tells, as it happens, whoever wants to measure it."""
+# ruff: noqa: ARG002 - the methods that a user does not write do nothing
 
 from __future__ import annotations
 
@@ -35,15 +36,19 @@ class Observer(Protocol):
 
     def accepted(self, waited: float, /) -> None:
         """A message was queued, after waiting for room for so many seconds."""
+        return
 
     def refused(self, error: type[QueueError], /) -> None:
         """A message was not taken in for want of room, with an error of that class (`QueueFull`)."""
+        return
 
     def begun(self, waited: float, /) -> None:
         """The handling of a message begins, so many seconds after it was sent."""
+        return
 
     def given_up(self, waited: float, outcome: GivenUpAs, /) -> None:
         """A message left the queue, so many seconds after it was sent, without being handled."""
+        return
 
     def handled(self, took: float, outcome: HandledAs, error: type[BaseException] | None, /) -> None:
         """A handler has ended, so many seconds after it began.
@@ -57,3 +62,4 @@ class Observer(Protocol):
             error: the class of what was raised, or of what the message was settled with before; None if it
                 was completed.
         """
+        return
