@@ -134,7 +134,7 @@ class Pool(Generic[M, R]):
 
     # -- what an observed pool tells ---------------------------------------------------------------------
 
-    def handler_for(self, worker: Worker[M, R]) -> Callable[[M], Awaitable[R]]:  # noqa: ARG002 - told by it
+    def handler_for(self, worker: Worker[M, R]) -> Callable[[M], Awaitable[R]]:  # noqa: ARG002 - an observed pool needs it
         """Return what the worker is to call with each message."""
         return self.handler
 

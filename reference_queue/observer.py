@@ -28,10 +28,11 @@ class Observer(Protocol):
     No method is told the chat or the message, so that neither can become a label. Times are seconds on the
     clock of the event loop (`loop.time`), from the call that sent the message, in whichever thread that was.
 
-    The methods are called in the loop's thread, in the midst of the queue's work and in the context of the
-    sender (`accepted`, `refused`) or of the message (`begun`, `handled`): they are to be quick, must not block
-    and must not call the queue. What they raise harms no message: the first error is handed to the loop's
-    exception handler, further ones are kept quiet. The queue keeps a strong reference to its observer.
+    The methods are called in the loop's thread and in the midst of the queue's work: they are to be quick, must
+    not block and must not call the queue. `begun` and `handled` run in the context variables of the message, which
+    are a copy of its sender's; so they find the sender's trace, if there is one. What the methods raise harms no
+    message: the first error is handed to the loop's exception handler, further ones are kept quiet. Only
+    KeyboardInterrupt and SystemExit go on, as from a handler. The queue keeps its observer alive.
     """
 
     def accepted(self, waited: float, /) -> None:
