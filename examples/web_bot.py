@@ -7,7 +7,7 @@ Run it with `python -m aiohttp.web -P 8080 web_bot:application`, then
 from aiohttp import web
 from bot import answer
 
-from reference_queue import MessageQueue, QueueFull
+from reference_queue import MessageQueue, QueueClosed, QueueFull
 from reference_queue.metrics import QueueMetrics
 
 QUEUE = web.AppKey("QUEUE", MessageQueue)
@@ -24,7 +24,7 @@ async def queue_of(app):
 async def receive(request):
     try:
         text = await request.app[QUEUE].enqueue(request.match_info["chat"], await request.text(), deadline=30)
-    except QueueFull:
+    except (QueueFull, QueueClosed):
         raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"}) from None
     except TimeoutError:
         raise web.HTTPGatewayTimeout from None
