@@ -23,7 +23,8 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from reference_queue import MessageQueue
+from reference_queue import MessageQueue, Observer
+from reference_queue.metrics import QueueMetrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 async def handle(message: int) -> int:
     """Do nothing, at the least cost an async function can have."""
     return message
+
+
+class Deaf(Observer):
+    """Is told everything and does nothing with it."""
 
 
 @asynccontextmanager
@@ -115,6 +120,20 @@ async def message_queue() -> AsyncGenerator[Send, None]:
 
 
 @asynccontextmanager
+async def message_queue_observed() -> AsyncGenerator[Send, None]:
+    """The same with an observer that does nothing: what it costs to tell."""
+    async with MessageQueue(handle, observer=Deaf()) as queue:
+        yield queue.enqueue
+
+
+@asynccontextmanager
+async def message_queue_metrics() -> AsyncGenerator[Send, None]:
+    """The same with the histograms that `reference_queue.metrics` shows to Prometheus."""
+    async with MessageQueue(handle, observer=QueueMetrics().observer("benchmark")) as queue:
+        yield queue.enqueue
+
+
+@asynccontextmanager
 async def task_per_active_chat() -> AsyncGenerator[Send, None]:
     """A task for each chat while it has messages."""
     loop = asyncio.get_running_loop()
@@ -181,6 +200,8 @@ DESIGNS = (
     one_asyncio_queue,
     asyncio_queue_in_context,
     message_queue,
+    message_queue_observed,
+    message_queue_metrics,
     task_per_active_chat,
     queue_per_chat,
     lock_per_chat,

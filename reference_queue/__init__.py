@@ -32,6 +32,7 @@ from reference_queue.errors import (
 )
 from reference_queue.memory import Meter, Reading
 from reference_queue.monitor import Monitor
+from reference_queue.observer import Observer
 from reference_queue.queue import CloseMode, MessageQueue, Policy
 from reference_queue.stats import MemoryStats
 
@@ -51,6 +52,7 @@ __all__ = [
     "MessageQueue",
     "Meter",
     "Monitor",
+    "Observer",
     "Policy",
     "QueueClosed",
     "QueueError",

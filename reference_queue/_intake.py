@@ -99,6 +99,7 @@ class Intake(Generic[M, R]):
             if oldest is not None:
                 self.dropped += 1
                 self.pool.take_out(oldest)
+                self.pool.gave_up(oldest, "dropped")
                 oldest.fail(
                     MessageDropped(
                         f"A newer message took the room of this one, the oldest of chat {oldest.chat.chat_id!r}. "
@@ -152,6 +153,7 @@ class Intake(Generic[M, R]):
         accepted = not message.waiting
         if not message.gone:
             self.pool.take_out(message)
+            self.pool.gave_up(message, "expired")
             message.fail(error)
         elif not self.pool.call_off(message, error):
             return

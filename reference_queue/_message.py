@@ -34,7 +34,7 @@ class Message(Generic[M, R]):
     """Whether nobody waits for its result."""
 
     # Filled in by who makes it: a call of __init__ for each message is felt in the throughput.
-    __slots__ = ("body", "chat", "context", "future", "gone", "timer", "waiting")
+    __slots__ = ("body", "chat", "context", "future", "gone", "since", "timer", "waiting")
 
     future: asyncio.Future[R] | None
     """None in the subclasses, whose callers hold something else."""
@@ -42,6 +42,8 @@ class Message(Generic[M, R]):
     """Deleted when the handling begins, like the context: nothing of a message outlives its need."""
     context: Context
     chat: Chat[M, R]
+    since: float
+    """When it was sent, on the loop's clock; filled in where somebody observes the queue, or a thread sent it."""
     gone: bool
     """Whether it has left the lanes: its handling has begun, or it is settled."""
     waiting: bool

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reference_queue._message import Chat, Message
     from reference_queue._room import Room
     from reference_queue._steps import Link
+    from reference_queue.observer import GivenUpAs
 
 __all__ = ["Pool", "Worker"]
 
@@ -115,6 +116,7 @@ class Pool(Generic[M, R]):
         """Let go of a message whose caller has cancelled it before its handling began."""
         self.take_out(message)
         self.cancelled += 1
+        self.gave_up(message, "cancelled")
 
     def take_out(self, message: Message[M, R]) -> None:
         """Remove a queued or waiting message; whoever waits for its room gets it."""
@@ -129,6 +131,15 @@ class Pool(Generic[M, R]):
             chat.leave(message)
             self.room.freed(message)
         self.forget_if_idle(chat)
+
+    # -- what an observed pool tells ---------------------------------------------------------------------
+
+    def handler_for(self, worker: Worker[M, R]) -> Callable[[M], Awaitable[R]]:  # noqa: ARG002 - an observed pool needs it
+        """Return what the worker is to call with each message."""
+        return self.handler
+
+    def gave_up(self, message: Message[M, R], outcome: GivenUpAs) -> None:
+        """Note that a message has left without being handled."""
 
     # -- workers -----------------------------------------------------------------------------------------
 
@@ -227,6 +238,7 @@ class Pool(Generic[M, R]):
                         worker.message = None
                     else:
                         self.cancelled += 1
+                        self.gave_up(message, "cancelled")
                     if message.timer is not None:
                         message.timer.cancel()
                     if worker.called_off or cancelling():
@@ -278,6 +290,9 @@ class Pool(Generic[M, R]):
         if worker is None or worker.message is not message or worker.task is None:
             return False
         message.fail(error)
+        if message.timer is not None:
+            message.timer.cancel()  # or a handler that ignores the close would be counted as expired, too
+            message.timer = None
         if worker.called_off == 0:
             self.cancelled += count_as_cancelled
         worker.called_off += 1
@@ -338,6 +353,7 @@ class Pool(Generic[M, R]):
         for lane in [*(chat.line for chat in chats), *chats]:
             while lane is not None and (message := lane.first()) is not None:
                 self.take_out(message)
+                self.gave_up(message, "cancelled")
                 message.fail(error())
                 given_up += 1
         self.cancelled += given_up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from asyncio import InvalidStateError
+from asyncio import CancelledError, InvalidStateError
 from collections.abc import Generator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from reference_queue._message import Chat, Message
     from reference_queue._pool import Pool, Worker
+    from reference_queue.observer import HandledAs
 
     Link = tuple[Worker[Any, Any], int]
 
-__all__ = ["DONE", "Steps", "drive", "handled_around", "inside_handler_of"]
+__all__ = ["DONE", "FATAL", "Steps", "drive", "handled_around", "inside_handler_of", "watch"]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -75,7 +76,7 @@ def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, 
     One generator for all messages of a worker, every step of which runs in the context of the message at
     hand: a coroutine driven from outside ends in a raised StopIteration, which costs as much as the rest.
     """
-    handler = cast("Callable[[M], Generator[Any, Any, R]]", pool.handler)  # what `yield from` makes of it
+    handler = cast("Callable[[M], Generator[Any, Any, R]]", pool.handler_for(worker))  # what `yield from` makes of it
     chain, extend_chain = _CHAIN.get, _CHAIN.set
     coroutine: Any = types.CoroutineType
     awaitable: Generator[Any, Any, R] | None
@@ -121,6 +122,44 @@ def _as_coroutine(handler: object, awaitable: object) -> Generator[Any, Any, Any
 
 async def _await(awaitable: Awaitable[R]) -> R:
     return await awaitable
+
+
+def watch(
+    handler: Callable[[M], Awaitable[R]],
+    worker: Worker[M, R],
+    begun: Callable[[Message[M, R]], float],
+    handled: Callable[[Message[M, R], float, HandledAs, type[BaseException] | None], None],
+) -> Callable[[M], Awaitable[R]]:
+    """Return a handler that does the same for the worker, and notes when it begins and how it ends."""
+
+    def handle(body: M) -> Awaitable[R]:
+        message = cast("Message[M, R]", worker.message)
+        since = begun(message)
+        try:
+            awaitable: Any = handler(body)
+            if awaitable.__class__ is not types.CoroutineType:
+                awaitable = _as_coroutine(handler, awaitable)
+        except BaseException as error:
+            handled(message, since, _outcome(error), type(error))
+            raise
+        return follow(message, since, awaitable)
+
+    async def follow(message: Message[M, R], since: float, awaitable: Awaitable[R]) -> R:
+        outcome: HandledAs = "completed"
+        kind: type[BaseException] | None = None
+        try:
+            return await awaitable
+        except BaseException as error:
+            outcome, kind = _outcome(error), type(error)
+            raise
+        finally:
+            handled(message, since, outcome, kind)
+
+    return handle
+
+
+def _outcome(error: BaseException) -> HandledAs:
+    return "cancelled" if isinstance(error, CancelledError) else "failed"
 
 
 class Steps(Generator[Any, Any, None]):

@@ -42,7 +42,8 @@ def send(
     message.gone = True  # it is in no lane yet
     answer: concurrent.futures.Future[R] = concurrent.futures.Future()
     message.answer = answer
-    until = None if deadline is None else loop.time() + deadline
+    message.since = now = loop.time()
+    until = None if deadline is None else now + deadline
     try:
         loop.call_soon_threadsafe(_arrive, intake, message, chat_id, body, until)
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from reference_queue._check import check_bound, check_choice, check_count, check
 from reference_queue._intake import Intake
 from reference_queue._lookout import Lookout
 from reference_queue._message import Message, Posted
+from reference_queue._observed import observed
 from reference_queue._pool import Pool
 from reference_queue._room import Policy, Room
 from reference_queue._steps import inside_handler_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from reference_queue.breaker import MemoryBreaker
+    from reference_queue.observer import Observer
 
 __all__ = ["CloseMode", "MessageQueue", "Policy"]
 
@@ -77,6 +79,8 @@ class MessageQueue(Generic[M, R]):
         breaker: a `MemoryBreaker`; while it is open, a bound over all counts as reached. A message that is not
             taken in for that reason alone meets `MemoryFull`, a `QueueFull`; under ``"drop_oldest"`` only where no
             message is queued that could be dropped. A queue that is closing takes no notice of it.
+        observer: is told how long each message waits and is handled, and what becomes of it; see `Observer`.
+            None costs nothing.
 
     Raises:
         TypeError, ValueError: an argument is not of the kind described; the text says which and what is.
@@ -93,6 +97,7 @@ class MessageQueue(Generic[M, R]):
         policy: Policy = "wait",
         default_deadline: float | None = None,
         breaker: MemoryBreaker | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if not callable(handler):
             raise TypeError(f"handler={handler!r} cannot be called. Pass an async function that takes one message.")
@@ -102,13 +107,14 @@ class MessageQueue(Generic[M, R]):
         check_bound("max_queued_per_chat", max_queued_per_chat)
         check_choice("policy", policy, get_args(Policy))
         check_seconds("default_deadline", default_deadline)
-        self._room: Room[M, R] = Room(max_queued, max_queued_per_chat, policy, breaker)
-        self._pool = Pool(handler, self._room, workers, batch)
+        make_room, make_pool, make_intake = (Room, Pool, Intake) if observer is None else observed(observer)
+        self._room: Room[M, R] = make_room(max_queued, max_queued_per_chat, policy, breaker)
+        self._pool: Pool[M, R] = make_pool(handler, self._room, workers, batch)
         if breaker is not None:
             self._room.lookout = Lookout(self._pool, breaker.every)
         self._chats = self._pool.chats
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._intake = Intake(self._pool, self._room, default_deadline)
+        self._intake: Intake[M, R] = make_intake(self._pool, self._room, default_deadline)
 
     def __repr__(self) -> str:
         stats = self.get_memory_stats()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_queue import MessageQueue, QueueClosed, QueueFull
+from reference_queue import MessageQueue, Observer, QueueClosed, QueueFull
 
 CHATS = st.sampled_from("abcd")
 STEP = st.one_of(
@@ -31,15 +32,47 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+class Tally(Observer):
+    """Counts what a queue tells."""
+
+    def __init__(self):
+        self.counts = Counter()
+
+    def accepted(self, waited, /):
+        self.note("accepted", waited)
+
+    def refused(self, error, /):
+        assert error is QueueFull
+        self.counts["refused"] += 1
+
+    def begun(self, waited, /):
+        self.note("begun", waited)
+
+    def given_up(self, waited, outcome, /):
+        self.note("given up", waited)
+        self.counts[outcome] += 1
+
+    def handled(self, took, outcome, error, /):
+        assert (error is None) == (outcome == "completed")
+        self.note("handled", took)
+        self.counts[outcome] += 1
+
+    def note(self, what, seconds):
+        assert seconds >= 0
+        self.counts[what] += 1
+
+
 class World:
     """A queue, its handlers waiting to be told how to end, and every future it has handed out."""
 
-    def __init__(self, options):
+    def __init__(self, options, *, observed):
         self.loop = asyncio.get_running_loop()
         self.now = 0.0
         self.loop.time = lambda: self.now
         self.loop.set_exception_handler(lambda _loop, _context: None)
-        self.queue = MessageQueue(self.handle, **options)
+        self.observed = observed
+        self.told = Tally()
+        self.queue = MessageQueue(self.handle, observer=self.told if observed else None, **options)
         self.options = options
         self.handlers = []
         self.busy = set()
@@ -127,8 +160,8 @@ class World:
         assert len(room.standing) < 100
 
 
-async def live(options, steps):
-    world = World(options)
+async def live(options, steps, *, observed):
+    world = World(options, observed=observed)
     try:
         await go_through(world, steps)
     finally:
@@ -154,12 +187,20 @@ async def go_through(world, steps):
     stats = world.queue.get_memory_stats()
     assert stats.received + stats.rejected + late == world.sent
     assert stats.workers == stats.total_chats == 0
+    if world.observed:
+        told = world.told.counts
+        for outcome in ("completed", "failed", "cancelled", "dropped", "expired"):
+            assert told[outcome] == getattr(stats, outcome)
+        assert told["refused"] == stats.rejected
+        assert told["begun"] == told["handled"] == len(world.begun)
+        assert told["begun"] + told["given up"] == stats.received
+        assert told["begun"] <= told["accepted"] <= stats.received
     for chat in "abcd":
         begun = [number for each, number in world.begun if each == chat]
         assert len(begun) == len(set(begun))
 
 
 @settings(max_examples=150, deadline=None, database=None)
-@given(options=OPTIONS, steps=st.lists(STEP, max_size=60))
-def test_figures_never_drift_and_every_future_is_settled(options, steps):
-    asyncio.run(live(options, steps))
+@given(options=OPTIONS, steps=st.lists(STEP, max_size=60), observed=st.booleans())
+def test_figures_never_drift_and_every_future_is_settled(options, steps, observed):
+    asyncio.run(live(options, steps, observed=observed))
