@@ -107,7 +107,7 @@ def in_threads(handler: Callable[[M], R], *, workers: int = 8) -> Executor[M, R]
     """
     _check_handler("in_threads", handler)
     check_count("workers", workers)
-    return Executor(_name("in_threads", handler), workers, lambda: ThreadWorker(handler), None)
+    return Executor(_name("in_threads", handler), workers, lambda: ThreadWorker(handler))
 
 
 def in_processes(
@@ -129,7 +129,8 @@ def in_processes(
     workers = _one_for_each_processor(workers)
     check_seconds("timeout", timeout)
     packed = pack_handler(handler)
-    return Executor(_name("in_processes", handler), workers, lambda: ProcessWorker(packed), timeout)
+    name = _name("in_processes", handler)
+    return Executor(name, workers, lambda: ProcessWorker(packed), timeout=timeout, outlived=True)
 
 
 def in_interpreters(handler: Callable[[M], R], *, workers: int | None = None) -> Executor[M, R]:
@@ -151,7 +152,7 @@ def in_interpreters(handler: Callable[[M], R], *, workers: int | None = None) ->
     workers = _one_for_each_processor(workers)
     refuse_main(handler)
     packed = pack_handler(handler)
-    return Executor(_name("in_interpreters", handler), workers, lambda: InterpreterWorker(packed), None)
+    return Executor(_name("in_interpreters", handler), workers, lambda: InterpreterWorker(packed))
 
 
 def _check_handler(kind: str, handler: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from asyncio import CancelledError, get_running_loop
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from contextvars import Context
     from types import TracebackType
 
-__all__ = ["Call", "Outcome", "call_in_thread"]
+__all__ = ["Call", "Outcome", "ThreadForEach", "call_in_thread"]
 
 _GRACE = 1.0
 """Seconds that a worker which is stopped may take before it is killed."""
@@ -85,3 +86,25 @@ def _of_the_handler(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(_PACKAGE):
         trace = trace.tb_next
     return trace
+
+
+class ThreadForEach:
+    """A thread for each call, in place of a `ThreadPoolExecutor`: Python does not wait for these when it ends.
+
+    They wait for processes, which are killed when Python ends, and cost little beside these.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, function: Callable[..., object], /, *arguments: object) -> None:
+        """Call the function in a new thread."""
+        thread = threading.Thread(target=function, args=arguments, name=self._name, daemon=True)
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        thread.start()
+
+    def shutdown(self, *, wait: bool) -> None:
+        """Wait until all threads have ended, or do nothing."""
+        while wait and self._threads:
+            self._threads.pop().join()

@@ -18,7 +18,7 @@ from reference_queue.errors import (
     WorkerNotStarted,
     WrongLoop,
 )
-from reference_queue.executors._call import Call, Outcome, call_in_thread
+from reference_queue.executors._call import Call, Outcome, ThreadForEach, call_in_thread
 from reference_queue.executors._worker import NotBegun, Worker
 
 if TYPE_CHECKING:
@@ -50,14 +50,24 @@ class Executor(Generic[M, R]):
     Its methods are to be called in one event loop.
     """
 
-    def __init__(self, name: str, workers: int, make: Callable[[], Worker[M, R]], timeout: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        workers: int,
+        make: Callable[[], Worker[M, R]],
+        *,
+        timeout: float | None = None,
+        outlived: bool = False,
+    ) -> None:
+        """Make one that has no worker yet; ``outlived`` says that Python's end need not wait for what they do."""
         self._name = name
         self._limit = workers
         self._make = make
+        self._outlived = outlived
         self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._threads: ThreadPoolExecutor | None = None
-        self._dismissed: list[ThreadPoolExecutor] = []
+        self._threads: ThreadPoolExecutor | ThreadForEach | None = None
+        self._dismissed: list[ThreadPoolExecutor | ThreadForEach] = []
         """Threads that get no more work and have not been seen to end."""
         self._idle: list[Worker[M, R]] = []
         self._busy: set[Worker[M, R]] = set()
@@ -244,8 +254,9 @@ class Executor(Generic[M, R]):
     def _in_thread(self, function: Callable[..., object], *arguments: object) -> asyncio.Future[Outcome]:
         """Call a function in a thread; the future is never cancelled and raises nothing."""
         if self._threads is None:
+            name = f"reference_queue {self._name}"
             # Twice as many, for those that end while their successors start already.
-            self._threads = ThreadPoolExecutor(2 * self._limit, thread_name_prefix=f"reference_queue {self._name}")
+            self._threads = ThreadForEach(name) if self._outlived else ThreadPoolExecutor(2 * self._limit, name)
         loop = get_running_loop()
         done: asyncio.Future[Outcome] = loop.create_future()
         self._threads.submit(call_in_thread, copy_context(), function, arguments, loop, done)

@@ -7,8 +7,8 @@ import logging
 import multiprocessing
 import signal
 import socket
-import threading
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, TypeVar
 
 from reference_queue.errors import NotSendable, WorkerDied, WorkerNotStarted
@@ -64,7 +64,8 @@ class ProcessWorker(Worker[M, R]):
             raise WorkerNotStarted(
                 f"No worker process could be started: {error} The message was not handled."
             ) from error
-        # Before that of multiprocessing itself, which waits for every process, however long it takes.
+        # For a program that ends without closing. Called before what multiprocessing itself has registered, which
+        # waits for every process, however long it takes.
         atexit.register(process.kill)
         self._process = process
         if self._stopping:  # by somebody who found no process to stop yet
@@ -126,10 +127,6 @@ class ProcessWorker(Worker[M, R]):
             self._bury()
 
     def _is_alive(self) -> bool:
-        # Nobody waits for the work any more when Python ends, and its end must not wait for a handler that hangs.
-        if not threading.main_thread().is_alive():
-            self.stop()
-            return False
         return self._process is not None and self._process.is_alive()
 
     def _bury(self) -> int:
@@ -155,6 +152,7 @@ def _without_interrupts() -> Generator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # starting it would undo what follows
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
