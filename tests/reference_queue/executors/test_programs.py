@@ -24,8 +24,16 @@ PORT = int(sys.argv[1])
 """
 
 LEAVES_WORK = """
+async def tell():
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        print("all cancelled", flush=True)
+        raise
+
 async def main():
-    global queue, future
+    global queue, future, telling
+    telling = asyncio.create_task(tell())
     queue = MessageQueue({executor}(visit, workers=1))
     future = queue.enqueue("a", (PORT, "a1"))
     await asyncio.to_thread(sys.stdin.readline)
@@ -59,7 +67,7 @@ def program(gate, tmp_path):
 async def output(process):
     out, errors = await process.communicate()
     assert (process.returncode, errors.decode()) == (0, "")
-    return out.decode().split()
+    return out.decode()
 
 
 RUNS = """
@@ -76,14 +84,15 @@ if __name__ == "__main__":
 """
 
 
-async def test_a_loop_that_ends_waits_for_its_threads(program, gate, ticks):
+async def test_a_loop_that_ends_waits_for_its_threads(program, gate):
     async with program(LEAVES_WORK.format(executor="in_threads") + RUNS) as process:
         visit = await gate.begun("a1")
         process.stdin.write(b"\n")
+        assert await process.stdout.readline() == b"all cancelled\n"
         await visit.obeyed("keep")
         assert process.returncode is None
         visit.order("return")
-        assert await output(process) == ["True"]
+        assert await output(process) == "True\n"
 
 
 async def test_a_loop_that_ends_stops_its_processes(program, gate):
@@ -91,7 +100,7 @@ async def test_a_loop_that_ends_stops_its_processes(program, gate):
         visit = await gate.begun("a1")
         process.stdin.write(b"\n")
         await visit.gone()
-        assert await output(process) == ["True"]
+        assert await output(process) == "all cancelled\nTrue\n"
 
 
 async def test_python_waits_for_a_thread_whose_loop_was_left_unfinished(program, gate):
@@ -161,7 +170,7 @@ if __name__ == "__main__":
         os.kill(visit.pid, signal.SIGINT)
         visit.order("return")
         (await gate.begun("a1")).order("return")
-        assert await output(process) == ["A1"]
+        assert await output(process) == "A1\n"
 
 
 async def test_a_program_without_a_main_guard_is_told_what_it_lacks(program):
