@@ -29,8 +29,8 @@ handling begins
 caller cancels afterwards     future cancelled; the work goes on to its end, the chat is busy until then; what
                               it returns is dropped, what it raises is reported to the loop's exception handler
 
-message waits for a worker    not handled; the future is settled as in the row; the chat is free at once
-meanwhile (all other rows)
+a deadline or a close meets   the future is settled as below; the message is never handled, and its chat is free
+it waiting for a worker       at once (the cancellation of its caller alone leaves it in line)
 
 deadline of the queue         `DeadlineExceeded` at once; the   `DeadlineExceeded` at once; the process
                               work goes on, the chat is busy    is stopped, the chat is free when it is
