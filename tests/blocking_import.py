@@ -8,6 +8,12 @@ _WHAT = os.environ.get("BLOCKING_IMPORT", "")
 
 if _WHAT == "exit":
     os._exit(7)
+elif _WHAT == "limit":
+    import resource
+
+    with open("/proc/self/statm") as statm:  # noqa: PTH123 - of the system
+        pages = int(statm.read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 16_000_000,) * 2)
 elif _WHAT:
     visit((int(_WHAT), "import"))
 

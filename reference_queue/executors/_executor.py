@@ -103,20 +103,19 @@ class Executor(Generic[M, R]):
         """
         worker = await self._take()
         try:
-            for last in (False, True):
+            for _ in range(2):
                 if worker.spent:
                     worker = self._replace(worker)
                 if not worker.ready:
                     await self._run(worker, worker.prepare, limit=_START_LIMIT, late=_not_started)
-                try:
+                    if worker.spent:
+                        continue  # it was ready in the very moment in which its time was over
+                with suppress(NotBegun):
                     return await self._run(worker, worker.work, message, limit=self._timeout, late=self._too_late)
-                except NotBegun:
-                    if last:
-                        raise WorkerNotStarted(
-                            "Two workers in a row ended before they began the message. It was not handled. "
-                            "The system's log may say what ended them."
-                        ) from None
-            raise AssertionError  # the last round returns or raises
+            raise WorkerNotStarted(
+                "Two workers in a row ended before they began the message, which was not handled. "
+                "Their stderr and the system's log may say what ended them; perhaps it is too large for their memory."
+            )
         finally:
             del message  # an error that is kept must not keep it
             self._give_back(worker)

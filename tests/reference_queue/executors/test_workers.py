@@ -253,6 +253,19 @@ async def test_a_worker_that_hangs_at_its_start_is_stopped(make, gate, clock, mo
         await visit.gone()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of memory in Linux's way")
+async def test_a_message_that_no_worker_can_take_is_tried_twice_and_no_more(make, monkeypatch, capfd):
+    """It is too large for the memory that they may have."""
+    import blocking_import  # noqa: PLC0415 - as above
+
+    monkeypatch.setenv("BLOCKING_IMPORT", "limit")
+    async with MessageQueue(make("processes", blocking_import.handle)) as queue:
+        with pytest.raises(WorkerNotStarted, match="Two workers in a row ended before they began the message"):
+            await queue.enqueue("a", b"x" * 64_000_000)
+        assert await queue.enqueue("a", "a2") == "a2"
+    assert capfd.readouterr().err.count("MemoryError") == 2
+
+
 # -- use
 
 
