@@ -10,15 +10,21 @@ __all__ = [
     "CalledFromHandler",
     "CloseTimeout",
     "DeadlineExceeded",
+    "ExecutorClosed",
     "HandlerNotAwaitable",
+    "HandlerTimeout",
+    "InterpretersUnavailable",
     "LoopEnded",
     "MemoryFull",
     "MemoryUnknown",
     "MessageDropped",
+    "NotSendable",
     "QueueClosed",
     "QueueError",
     "QueueFull",
     "ReentrantEnqueue",
+    "WorkerDied",
+    "WorkerNotStarted",
     "WrongLoop",
 ]
 
@@ -73,3 +79,39 @@ class HandlerNotAwaitable(QueueError, TypeError):
 
 class CloseTimeout(QueueError, TimeoutError):
     """The queue is closed and every future settled, but some handlers go on in spite of cancellation."""
+
+
+class ExecutorClosed(QueueError):
+    """The executor of the handler was closed before the queue that uses it, with the message not yet handled."""
+
+
+class HandlerTimeout(QueueError, TimeoutError):
+    """A handler did not end within the time limit of its worker process, which was stopped."""
+
+
+class InterpretersUnavailable(QueueError, RuntimeError):
+    """This version of Python does not offer interpreters to its programs."""
+
+
+class NotSendable(QueueError, TypeError):
+    """A handler, message, result or exception cannot cross to a worker process or interpreter, or back."""
+
+
+class WorkerNotStarted(QueueError):
+    """No worker process or interpreter could be made ready for the message, which was not handled."""
+
+
+class WorkerDied(QueueError):
+    """A worker process ended while it handled the message, which may be half done and is not handled again.
+
+    Args:
+        text: what happened.
+        exitcode: the process's exit status; below 0 the number of the signal that killed it.
+    """
+
+    def __init__(self, text: str, exitcode: int) -> None:
+        super().__init__(text, exitcode)
+        self.exitcode = exitcode
+
+    def __str__(self) -> str:
+        return str(self.args[0])

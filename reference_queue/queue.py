@@ -65,7 +65,8 @@ class MessageQueue(Generic[M, R]):
 
     Args:
         handler: called with each message; must return an awaitable, as an ``async def`` does. Put the chat
-            id into the message if the handler needs it.
+            id into the message if the handler needs it. One that has an async method ``queue_closed`` is told
+            that way when the queue is closed. For handlers that block see `reference_queue.executors`.
         workers: the most handlers that run at the same time, over all chats.
         batch: the most messages of one chat that are handled while other chats wait for a worker.
         max_queued: the most messages queued over all chats; None for no bound. Messages being handled do
@@ -288,6 +289,9 @@ class MessageQueue(Generic[M, R]):
                 handled,
             )
         in_time = await _within(timeout, self.join())
+        queue_closed = getattr(self._pool.handler, "queue_closed", None)
+        if queue_closed is not None:
+            await queue_closed()
         stuck = [repr(each.chat.chat_id) for each in self._pool.workers if each.chat is not None]
         if stuck and not in_time:
             more = ", ..." if len(stuck) > _MOST_NAMED else ""
