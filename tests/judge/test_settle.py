@@ -93,3 +93,43 @@ def test_a_loop_in_another_thread_is_waited_for(loop):
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.run_until_complete(loop.shutdown_default_executor())
+
+
+def test_a_loop_whose_clock_stands_still_is_given_its_time_all_the_same(loop):
+    """A test's fake clock, which nobody moves any more: a timer would never fire."""
+    now = loop.time()
+    loop.time = lambda: now
+    woken = asyncio.Event()
+
+    async def waits():
+        await woken.wait()
+
+    rounds = []
+
+    async def wakes():
+        while len(rounds) < 40:
+            rounds.append(1)
+            await asyncio.sleep(0)
+        woken.set()
+
+    ends, never = loop.create_task(waits()), loop.create_task(asyncio.Event().wait())
+    busy = loop.create_task(wakes())
+    assert settle(loop, [ends, busy, never], 0.1)
+    assert ends.done()
+    assert busy.done()
+    assert not never.done()
+
+
+def test_a_clock_that_stands_still_does_not_lengthen_the_wait_for_what_has_ended(loop):
+    now = loop.time()
+    loop.time = lambda: now
+    looks = []
+
+    async def ends_later():
+        for _ in range(TURNS + 5):
+            await asyncio.sleep(0)
+        looks.append("ended")
+
+    task = loop.create_task(ends_later())
+    assert settle(loop, [task], 3600)
+    assert looks == ["ended"]

@@ -1281,3 +1281,20 @@ def test_a_subprocess_awaited_to_its_end_is_clean(judged):
     """)
     assert words == {"test_it": "PASSED"}
     assert QUIET not in text
+
+
+def test_a_leak_under_a_clock_that_stands_still_is_reported(judged):
+    """Settling waited by the loop's own clock, and for ever."""
+    words, output = judged(
+        """
+        async def test_leaks():
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            loop.time = lambda: now
+            asyncio.create_task(forever(), name="left")
+            await asyncio.sleep(0)
+        """,
+        apart=True,
+    )
+    assert words == {"test_leaks": "FAILED"}
+    assert "task 'left'" in output
