@@ -8,11 +8,12 @@ JOBS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN || echo 1))
 # Where it is set, the hundreds of processes that the tests start would each compile all that they import.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types golden bench bench-here clean
+.PHONY: help demo test validate lint types golden bench bench-here clean
 
 help:
 	@echo "make demo    the plugin finds what the incident's queue leaks, and passes the reference queue"
 	@echo "make test    all tests"
+	@echo "make validate  the queue's tests under the plugin, each repeated to see what grows"
 	@echo "make lint    ruff: rules and format"
 	@echo "make types   mypy --strict and pyright strict"
 	@echo "make golden  write the expected reports anew (read the difference before you commit it)"
@@ -48,6 +49,11 @@ test: $(VENV)/.test
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# The queue is the plugin's first customer: its tests, each several times over, with every kind that is looked for.
+validate: $(VENV)/.test
+	$(BIN)/python -m pytest -p taskleak --taskleak=fail --taskleak-kinds=all --taskleak-repeat=3 \
+		--numprocesses=$(JOBS) --dist=worksteal tests/reference_queue $(ARGS)
 
 types: $(VENV)/.types
 	$(BIN)/mypy

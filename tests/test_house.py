@@ -111,6 +111,8 @@ def test_no_runner_or_plugin_is_imported(path):
 EXTRAS: dict[str, set[str]] = {
     "metrics.py": {"prometheus_client"},
     "telemetry.py": {"opentelemetry"},
+    "soak/command.py": {"rich"},
+    "soak/plot.py": {"matplotlib"},
 }
 """What a module of the queue, or a folder of it, may import besides the standard library; each is an extra."""
 

@@ -1,0 +1,179 @@
+"""``python -m reference_queue soak``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reference_queue.errors import MemoryUnknown
+from reference_queue.memory import resident
+from reference_queue.soak.load import LOADS, Load, Sample
+from reference_queue.soak.plot import FORMATS, draw
+from reference_queue.soak.run import Outcome, SoakFailed, side_by_side
+from reference_queue.soak.verdict import MIB, checklist, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+__all__ = ["main"]
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is out of range; give a number above 0")
+    return number
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} to write {path.name} to")
+    return path
+
+
+def _picture(text: str) -> Path:
+    path = _file(text)
+    if path.suffix[1:].lower() not in FORMATS:
+        raise argparse.ArgumentTypeError(f"{text!r} names no format; end it in .{', .'.join(FORMATS)}")
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m reference_queue soak",
+        description="Runs the incident's queue and the reference queue side by side under the same load, and says "
+        "what became of promises and memory. Exit status 1 if the reference queue fails an item of the checklist.",
+    )
+    parser.add_argument("--load", choices=[*LOADS, "both"], default="both", help="which load (default: %(default)s)")
+    parser.add_argument("--minutes", type=_above_zero, help="how long, in the bot's time")
+    parser.add_argument("--rate", type=_above_zero, help="messages a minute")
+    parser.add_argument("--speed", type=_above_zero, help="how many minutes of the bot's pass in one")
+    parser.add_argument("--chats", type=int, choices=range(1, 10**7), metavar="N", help="how many chats send")
+    parser.add_argument("--seed", type=int, help="another sequence of messages")
+    parser.add_argument(
+        "--limit", type=_above_zero, default=300, metavar="MIB", help="stop a queue at this much memory"
+    )
+    parser.add_argument("--plot", type=_picture, metavar="FILE", help="draw it: .svg, .png or .pdf")
+    parser.add_argument("--json", type=_file, metavar="FILE", help="write all samples")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the soak; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        resident()
+    except MemoryUnknown as error:
+        print(
+            f"The soak reads the memory of its processes from /proc, which this system has not: {error}",
+            file=sys.stderr,
+        )
+        return 2
+    given = {name: getattr(options, name) for name in ("minutes", "rate", "speed", "chats", "seed")}
+    given = {name: value for name, value in given.items() if value is not None}
+    names = list(LOADS) if options.load == "both" else [options.load]
+    loads = [dataclasses.replace(LOADS[name], **given) for name in names]
+    outcomes: list[Outcome] = []
+    try:
+        outcomes = asyncio.run(_run(loads, int(options.limit * MIB)))
+    except* SoakFailed as failures:
+        print(*failures.exceptions, sep="\n", file=sys.stderr)
+    if not outcomes:
+        return 2
+    return _report(outcomes, options.plot, options.json)
+
+
+async def _run(loads: Sequence[Load], limit: int) -> list[Outcome]:
+    with _progress(loads) as tell:
+        return [await side_by_side(load, limit, tell(load)) for load in loads]
+
+
+def _report(outcomes: Sequence[Outcome], plot: Path | None, samples: Path | None) -> int:
+    for outcome in outcomes:
+        load = outcome.load
+        print(f"\n{load.rate:,.0f} messages a minute, {load.minutes:g} minutes in {load.seconds:.0f} s\n")
+        print(table(outcome))
+    print("\nThe incident's checklist after deploying, for the reference queue:")
+    items = list(checklist(outcomes))
+    print(*items, sep="\n")
+    try:
+        if plot is not None:
+            draw(outcomes, plot)
+        if samples is not None:
+            _write(outcomes, samples)
+    except (ImportError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0 if all(item.passed for item in items) else 1
+
+
+def _write(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Write all samples, whole or not at all."""
+    document = [
+        {
+            "load": dataclasses.asdict(outcome.load),
+            "limit": outcome.limit,
+            "samples": {name: [sample._asdict() for sample in each] for name, each in outcome.samples.items()},
+        }
+        for outcome in outcomes
+    ]
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as file:
+        json.dump(document, file, indent=1)
+    os.replace(file.name, path)  # noqa: PTH105 - the name of a temporary file is text
+
+
+@contextlib.contextmanager
+def _progress(loads: Sequence[Load]) -> Generator[Callable[[Load], Callable[[str, Sample], None]]]:
+    """Show how far each load is: bars in a terminal, a few lines elsewhere."""
+    if not sys.stdout.isatty():
+        yield _lines
+        return
+    try:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - an extra
+    except ImportError:
+        yield _lines
+        return
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        bars = {load.name: progress.add_task(load.name, total=load.minutes, told="") for load in loads}
+
+        def tell(load: Load) -> Callable[[str, Sample], None]:
+            promises = {"broken": 0, "reference": 0}
+
+            def told(name: str, sample: Sample) -> None:
+                promises[name] = sample.promises
+                text = f"live promises {promises['broken']:,} before, {promises['reference']:,} after"
+                progress.update(bars[load.name], completed=sample.minute, told=text)
+
+            return told
+
+        yield tell
+
+
+def _lines(load: Load) -> Callable[[str, Sample], None]:
+    print(f"{load.name}: {load.rate:,.0f} messages a minute, {load.seconds:.0f} s", flush=True)
+    tenth = 0
+
+    def told(name: str, sample: Sample) -> None:
+        nonlocal tenth
+        if name == "reference" and sample.minute * 10 >= (tenth + 1) * load.minutes:
+            tenth = int(sample.minute * 10 / load.minutes)
+            print(f"{load.name}: {tenth * 10} %", flush=True)
+
+    return told
