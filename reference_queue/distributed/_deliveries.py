@@ -73,6 +73,11 @@ class Deliveries:
     expired: int = 0
     given_back: int = 0
 
+    def counts(self) -> dict[str, int]:
+        """Return what it has counted, by name."""
+        names = ("handled", "redelivered", "completed", "failed", "cancelled", "expired", "given_back")
+        return {name: getattr(self, name) for name in names}
+
     async def deliver(self, partition: int, envelope: Envelope, attempt: int) -> str:
         """Handle a message and return its outcome; this is the engine's `Deliver`.
 

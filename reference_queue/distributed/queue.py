@@ -11,14 +11,13 @@ from uuid import uuid4
 from reference_queue._check import check_choice, check_count, check_seconds
 from reference_queue.distributed import outcome
 from reference_queue.distributed._deliveries import Deliveries, around, text_of
-from reference_queue.distributed._outbox import Outbox, Sending
+from reference_queue.distributed._promises import Promises
 from reference_queue.distributed.engine import Counts, Envelope, partition_of
 from reference_queue.distributed.errors import NotOpen
 from reference_queue.distributed.stats import InstanceStats
 from reference_queue.errors import (
     CalledFromHandler,
     CloseTimeout,
-    DeadlineExceeded,
     QueueClosed,
     ReentrantEnqueue,
     WrongLoop,
@@ -111,17 +110,10 @@ class DistributedQueue(Generic[M, R]):
         self._workers = workers
         self._default_deadline = default_deadline
         self._dumps = dumps
-        self._loads = loads
-        self._kinds = outcome.remakeable(errors)
         self._deliveries = None if handler is None else Deliveries(handler, dumps, loads)
-        self._outbox = Outbox(engine, self._stored)
-        self._pending: dict[str, Sending] = {}
-        """The messages of which somebody here waits for the outcome, by id."""
-        self._posting: set[Sending] = set()
-        self._sent = 0
+        self._promises = Promises(engine, loads, outcome.remakeable(errors))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._idle: list[asyncio.Future[None]] = []
         self._closing = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -168,16 +160,7 @@ class DistributedQueue(Generic[M, R]):
         self._running_loop()
         seconds = self._default_deadline if deadline is None else deadline
         envelope = self._envelope(chat_id, message, message_id, seconds, reply=True)
-        sending = self._pending.get(envelope.message_id)
-        if sending is None:
-            sending = self._pending[envelope.message_id] = Sending(envelope, self._partition(chat_id))
-            self._put(sending)
-        elif sending.envelope.chat_id != chat_id:
-            raise ValueError(
-                f"message_id={message_id!r} is on its way for chat {sending.envelope.chat_id!r} and was given for "
-                f"chat {chat_id!r}. Use an id for one message of one chat."
-            )
-        return self._future(sending, seconds)
+        return self._promises.promise(envelope, self._partition(chat_id), seconds)
 
     async def post(
         self, chat_id: str, message: M, *, message_id: str | None = None, deadline: float | None = None
@@ -197,10 +180,7 @@ class DistributedQueue(Generic[M, R]):
         """
         self._running_loop()
         envelope = self._envelope(chat_id, message, message_id, deadline, reply=False)
-        sending = Sending(envelope, self._partition(chat_id))
-        self._posting.add(sending)
-        self._put(sending)
-        await self._future(sending, deadline)
+        await self._promises.promise(envelope, self._partition(chat_id), deadline)
 
     def _partition(self, chat_id: str) -> int:
         return partition_of(chat_id, self._partitions)
@@ -238,72 +218,6 @@ class DistributedQueue(Generic[M, R]):
             trail=tuple(sorted(trail)),
         )
 
-    def _put(self, sending: Sending) -> None:
-        self._sent += 1
-        self._outbox.put(sending)
-
-    def _future(self, sending: Sending, deadline: float | None) -> asyncio.Future[Any]:
-        """Return a future that is settled with the message, or by the deadline; the last one done lets it go."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        sending.futures.append(future)
-        timer = None if deadline is None else loop.call_later(deadline, self._expire, sending, future, deadline)
-
-        def done(future: asyncio.Future[Any]) -> None:
-            if timer is not None:
-                timer.cancel()
-            sending.futures.remove(future)
-            if not sending.futures:
-                self._let_go(sending)
-
-        future.add_done_callback(done)
-        return future
-
-    def _expire(self, sending: Sending, future: asyncio.Future[Any], deadline: float) -> None:
-        if not future.done():
-            lost = self._outbox.lost
-            why = (
-                "Allow more time or find what holds it up: `await queue.get_server_stats()` shows what is queued over "
-                "all instances."
-                if lost is None
-                else f"The server is lost ({lost}); the message may be stored all the same, but is not handled now."
-            )
-            text = f"The message of chat {sending.envelope.chat_id!r} was not handled within its deadline of"
-            outcome.fail(future, DeadlineExceeded(f"{text} {deadline:g} s. {why}"))
-
-    def _let_go(self, sending: Sending) -> None:
-        """Forget a message that nobody here waits for."""
-        sending.gone = True
-        if sending.envelope.reply:
-            if self._pending.get(sending.envelope.message_id) is sending:
-                del self._pending[sending.envelope.message_id]
-            self._engine.forget(sending.envelope.message_id)
-        else:
-            self._posting.discard(sending)
-        if self._idle and not self._pending and not self._posting:
-            for waiter in self._idle:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._idle.clear()
-
-    def _stored(self, sending: Sending) -> None:
-        """Learn that the server has a message, or has refused it."""
-        if not sending.envelope.reply:
-            for future in tuple(sending.futures):
-                if not future.done():
-                    future.set_result(None)
-        elif sending.gone:
-            self._engine.forget(sending.envelope.message_id)  # once more: the engine began to watch it meanwhile
-
-    def _settled(self, message_id: str, text: str) -> None:
-        """Learn the outcome of a message; this is the engine's `Settled`."""
-        sending = self._pending.get(message_id)
-        if sending is not None:
-            for future in tuple(sending.futures):
-                if not future.done():
-                    chat_id = sending.envelope.chat_id
-                    outcome.settle(future, text, loads=self._loads, kinds=self._kinds, chat_id=chat_id)
-
     # -- opening, waiting and closing --------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -319,7 +233,7 @@ class DistributedQueue(Generic[M, R]):
         if self._loop is not None:
             self._running_loop()
             return
-        await self._engine.open(self._name, self._partitions, self._settled)
+        await self._engine.open(self._name, self._partitions, self._promises.settled)
         if self._deliveries is not None:
             await self._engine.consume(self._deliveries.deliver, self._workers)
         self._loop = asyncio.get_running_loop()
@@ -333,15 +247,7 @@ class DistributedQueue(Generic[M, R]):
         """
         self._running_loop()
         self._refuse_handlers("join")
-        if not self._pending and not self._posting:
-            return
-        idle = asyncio.get_running_loop().create_future()
-        self._idle.append(idle)
-        try:
-            await idle
-        finally:
-            if idle in self._idle:
-                self._idle.remove(idle)
+        await self._promises.join()
 
     async def aclose(  # the timeout is of two phases, which no timeout around the call could tell apart
         self,
@@ -384,8 +290,8 @@ class DistributedQueue(Generic[M, R]):
         self._running_loop()
         self._closed = True
         if mode == "cancel" or not await self._drained(timeout):
-            self._give_up()
-        await self._outbox.aclose()
+            self._promises.give_up()
+        await self._promises.outbox.aclose()
         try:
             async with asyncio.timeout(timeout):
                 await self._engine.stop(cancel=True)
@@ -410,14 +316,6 @@ class DistributedQueue(Generic[M, R]):
             return False
         return True
 
-    def _give_up(self) -> None:
-        text = (
-            "The queue was closed before the outcome came. If the message was stored, it is handled all the same; "
-            "send it again with its message_id to get its outcome. Close with 'drain' to wait for it."
-        )
-        for sending in (*self._pending.values(), *self._posting):
-            sending.fail(lambda: QueueClosed(text))
-
     async def __aenter__(self) -> Self:
         await self.open()
         return self
@@ -435,22 +333,16 @@ class DistributedQueue(Generic[M, R]):
         deliveries = self._deliveries
         running = self._deliveries_running()
         chats = {each.delivery.chat_id for each in running}
-        chats.update(sending.envelope.chat_id for sending in (*self._pending.values(), *self._posting))
+        chats.update(self._promises.chats())
         return InstanceStats(
             total_chats=len(chats),
-            total_queued=len(self._outbox),
+            total_queued=len(self._promises.outbox),
             processing=len(running),
             pending_promises=len(running),
-            waiting=len(self._pending),
+            waiting=len(self._promises.pending),
             workers=0 if deliveries is None else self._workers,
-            sent=self._sent,
-            handled=deliveries.handled if deliveries is not None else 0,
-            redelivered=deliveries.redelivered if deliveries is not None else 0,
-            completed=deliveries.completed if deliveries is not None else 0,
-            failed=deliveries.failed if deliveries is not None else 0,
-            cancelled=deliveries.cancelled if deliveries is not None else 0,
-            expired=deliveries.expired if deliveries is not None else 0,
-            given_back=deliveries.given_back if deliveries is not None else 0,
+            sent=self._promises.sent,
+            **({} if deliveries is None else deliveries.counts()),
         )
 
     async def get_server_stats(self) -> Counts:

@@ -40,23 +40,23 @@ class InstanceStats:
     sent: int
     """Messages taken in here since the queue was opened."""
 
-    handled: int
+    handled: int = 0
     """Deliveries to this instance; a message that is delivered again counts again."""
 
-    redelivered: int
+    redelivered: int = 0
     """Deliveries to this instance that were not the first of their message."""
 
-    completed: int
+    completed: int = 0
     """Deliveries whose handler returned."""
 
-    failed: int
+    failed: int = 0
     """Deliveries whose handler raised, or whose message could not be read."""
 
-    cancelled: int
+    cancelled: int = 0
     """Deliveries whose handler cancelled itself."""
 
-    expired: int
+    expired: int = 0
     """Deliveries that came, or were still with their handler, when the deadline of the message was over."""
 
-    given_back: int
+    given_back: int = 0
     """Deliveries that ended without an outcome here, by the close or the loss of the lease; they are made again."""
