@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Link = tuple[Worker[Any, Any], int]
 
-__all__ = ["DONE", "Steps", "as_coroutine", "drive", "handled_around", "inside_handler_of"]
+__all__ = ["DONE", "FATAL", "Steps", "as_coroutine", "drive", "handled_around", "inside_handler_of"]
 
 M = TypeVar("M")
 R = TypeVar("R")

@@ -108,7 +108,9 @@ def test_no_runner_or_plugin_is_imported(path):
     assert not others & {name.split(".")[0] for name in imports(path)}
 
 
-EXTRAS: dict[str, set[str]] = {}
+EXTRAS: dict[str, set[str]] = {
+    "distributed/_bullmq_port.py": {"bullmq", "redis"},
+}
 """What a module of the queue, or a folder of it, may import besides the standard library; each is an extra."""
 
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from reference_queue._steps import as_coroutine
+from reference_queue._steps import FATAL, as_coroutine
 from reference_queue.distributed import outcome
 from reference_queue.errors import DeadlineExceeded
 
@@ -36,7 +36,7 @@ class Delivery:
     """Seconds since the epoch at which the handler is cancelled; None for never."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Running:
     """A delivery whose handler runs, as the handler's own context knows it."""
 
@@ -114,7 +114,9 @@ class Deliveries:
                 raise
             self.cancelled += 1
             return outcome.CANCELLED
-        except Exception as error:  # noqa: BLE001 - it is the sender's
+        except BaseException as error:  # it is the sender's
+            if isinstance(error, FATAL):
+                raise
             if isinstance(error, TimeoutError) and limit.expired():
                 return self._expire(envelope)
             self.failed += 1
@@ -130,7 +132,7 @@ class Deliveries:
         return outcome.EXPIRED
 
     @staticmethod
-    def _report(envelope: Envelope, text: str, error: Exception) -> None:
+    def _report(envelope: Envelope, text: str, error: BaseException) -> None:
         """Tell the loop's exception handler of what nobody else will hear of."""
         if not envelope.reply:
             loop = asyncio.get_running_loop()

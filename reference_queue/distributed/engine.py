@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeAlias
 from zlib import crc32
@@ -63,7 +63,7 @@ class Counts:
     """Messages given up because every delivery of them ended without an outcome, as far as the server keeps them."""
 
 
-Deliver: TypeAlias = Callable[[int, Envelope, int], Awaitable[str]]
+Deliver: TypeAlias = Callable[[int, Envelope, int], Coroutine[Any, Any, str]]
 """Handles one delivery: partition, envelope, attempt (1 the first time). Returns the outcome as JSON text."""
 
 Settled: TypeAlias = Callable[[str, str], None]

@@ -54,4 +54,4 @@ class MessageDead(QueueError):
 
 
 class OutcomeLost(QueueError):
-    """The message was handled, but the server does not remember its outcome any more."""
+    """The message was stored, and the server knows neither it nor its outcome any more."""

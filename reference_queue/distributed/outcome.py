@@ -23,7 +23,7 @@ EXPIRED = '{"expired":true}'
 """The deadline passed before the message was handled."""
 
 UNKNOWN = '{"unknown":true}'
-"""For engines: the message is settled, and the server has let go of its outcome."""
+"""For engines: the message was stored, and the server knows neither it nor its outcome any more."""
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -38,7 +38,7 @@ def result(text: str) -> str:
     return json.dumps({"result": text})
 
 
-def failure(error: Exception) -> str:
+def failure(error: BaseException) -> str:
     """Return the outcome of a handler that raised."""
     if isinstance(error, HandlerFailed):  # of a handler further on
         return json.dumps({"error": error.type_name, "text": error.text, "args": None})
@@ -103,8 +103,9 @@ def _error(fields: dict[str, Any], kinds: Mapping[str, type[Exception]], chat_id
         )
     if "unknown" in fields:
         return OutcomeLost(
-            f"The message of chat {chat_id!r} was handled, but the server does not remember its outcome any more. "
-            "Ask again sooner, or let the engine remember more."
+            f"The message of chat {chat_id!r} was stored, and the server knows nothing of it any more: it was handled, "
+            "and forgotten since, or the server has lost its data. Let the engine remember more, or the server write "
+            "to its disk."
         )
     kind, args = kinds.get(fields["error"]), fields["args"]
     if kind is not None and args is not None:
