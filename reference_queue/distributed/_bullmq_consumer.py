@@ -176,7 +176,7 @@ class Consumer:
 
     async def _handle(self, hand: _Hand, job: Job, *, fetch_next: bool) -> Job | None:
         """Deliver a message and store its outcome; return the next message, if there is one."""
-        hand.lost = self._now() - hand.renewed >= self._lease  # the process was stopped while it asked
+        hand.lost = False
         hand.job = job
         try:
             text: str | None = None
@@ -188,7 +188,8 @@ class Consumer:
         except LeaseLost as error:
             _log.warning(
                 "The lease of message %r of partition %d was lost before its outcome was stored; it is delivered again "
-                "(%s). Look for what blocks the event loop for longer than the lease of %g s, or allow a longer one.",
+                "(%s). If the server was not lost, look for what blocks the event loop for longer than the lease of "
+                "%g s, or allow a longer one.",
                 job.envelope.message_id,
                 job.partition,
                 error,
@@ -200,11 +201,8 @@ class Consumer:
 
     async def _delivered(self, hand: _Hand, job: Job) -> str | None:
         """Return the outcome, or None if the delivery ended without one."""
-        if hand.lost:
-            return None
         if not self._stopping.is_set():
-            work = self._deliver(job.partition, job.envelope, job.attempt)
-            delivery: asyncio.Task[str] = self._start(work, f"delivery of {job.job_id}")
+            delivery: asyncio.Task[str] = self._start(self._on_lease(hand, job), f"delivery of {job.job_id}")
             hand.delivery = delivery
             try:
                 await asyncio.wait([delivery])
@@ -213,7 +211,7 @@ class Consumer:
             error = None if delivery.cancelled() else delivery.exception()
             if not delivery.cancelled() and error is None:
                 return delivery.result()
-            if error is not None and not isinstance(error, FATAL):
+            if error is not None and not isinstance(error, (LeaseLost, *FATAL)):
                 told = {"message": f"The delivery of {job.job_id} failed, and is made again", "exception": error}
                 delivery.get_loop().call_exception_handler(told)
             if not self._hurry.is_set():
@@ -223,6 +221,13 @@ class Consumer:
         if not hand.lost:
             await self._port.give_back(job, self._token)
         return None
+
+    async def _on_lease(self, hand: _Hand, job: Job) -> str:
+        """Deliver, unless the process was stopped between the server's grant and now for so long that it is void."""
+        if self._now() - hand.renewed >= self._lease:
+            hand.lost = True
+            raise LeaseLost
+        return await self._deliver(job.partition, job.envelope, job.attempt)
 
     async def _finish(self, hand: _Hand, job: Job, text: str | None, *, fetch_next: bool) -> Job | None:
         """Store the outcome (None: the message is given up), however long the server is lost."""
