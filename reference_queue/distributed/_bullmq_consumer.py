@@ -12,7 +12,7 @@ from uuid import uuid4
 from reference_queue._steps import FATAL
 from reference_queue.distributed._bullmq_port import BLOCK, LeaseLost
 from reference_queue.distributed._ending import end
-from reference_queue.distributed.errors import EngineLost, EngineRefused, PartitionMismatch
+from reference_queue.distributed.errors import EngineLost, EngineRefused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -116,9 +116,9 @@ class Consumer:
                 if marked is not None:
                     self._begin(marked)
                     first = (marked + 1) % self._port.partitions  # the server looks at them in the order given
-            except (EngineLost, EngineRefused, PartitionMismatch) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this task nothing is ever handled here
                 if pause == _FIRST_PAUSE:
-                    _log.warning("No messages are taken until the server is as it should be: %s", error)
+                    _log.warning("No messages are taken until the server is as it should be: %r", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -180,7 +180,10 @@ class Consumer:
         hand.job = job
         try:
             text: str | None = None
-            if not job.given_up:
+            if job.given_up:
+                told = "Message %r of chat %r was given up after %d deliveries that ended without an outcome"
+                _log.error(told, job.envelope.message_id, job.envelope.chat_id, job.deaths)
+            else:
                 text = await self._delivered(hand, job)
                 if text is None:
                     return None
@@ -263,12 +266,14 @@ class Consumer:
         """Renew the leases of what is in hand; cancel a delivery whose lease is lost, or may be."""
         while True:
             await asyncio.sleep(self._lease / 4)
-            for hand in tuple(self._hands.values()):
-                job = hand.job
-                if job is not None and not hand.lost and not await self._renewed(hand, job) and hand.job is job:
-                    hand.lost = True
-                    if hand.delivery is not None:
-                        hand.delivery.cancel()
+            await asyncio.gather(*map(self._renew_one, self._hands.values()))
+
+    async def _renew_one(self, hand: _Hand) -> None:
+        job = hand.job
+        if job is not None and not hand.lost and not await self._renewed(hand, job) and hand.job is job:
+            hand.lost = True
+            if hand.delivery is not None:
+                hand.delivery.cancel()
 
     async def _renewed(self, hand: _Hand, job: Job) -> bool:
         """Renew one lease; return False if it is lost.
@@ -279,8 +284,9 @@ class Consumer:
         if asked - hand.renewed >= self._lease:
             return False
         try:
-            kept = await self._port.extend(job, self._token)
-        except (EngineLost, EngineRefused):
+            async with asyncio.timeout(self._lease / 4):
+                kept = await self._port.extend(job, self._token)
+        except (EngineLost, EngineRefused, TimeoutError):
             return self._now() - hand.renewed < self._lease
         if kept and hand.job is job:
             hand.renewed = asked

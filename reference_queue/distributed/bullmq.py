@@ -30,6 +30,8 @@ class BullMQEngine:
     id. An instance has at most 8 connections for commands and one each that waits for messages and for outcomes,
     whatever the number of partitions.
 
+    The server is one, with replicas or without; a cluster would spread the keys of a partition over its nodes.
+
     What is stored survives a crash of the server as far as the server is set up to: with ``appendonly yes``, and
     ``appendfsync always`` if not even the last second may be lost. ``maxmemory-policy`` must be ``noeviction``.
 
