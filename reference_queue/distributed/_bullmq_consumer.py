@@ -181,8 +181,8 @@ class Consumer:
         try:
             text: str | None = None
             if job.given_up:
-                told = "Message %r of chat %r was given up after %d deliveries that ended without an outcome"
-                _log.error(told, job.envelope.message_id, job.envelope.chat_id, job.deaths)
+                told = "Job %r of partition %d was given up after %d deliveries that ended without an outcome"
+                _log.error(told, job.job_id, job.partition, job.deaths)
             else:
                 text = await self._delivered(hand, job)
                 if text is None:
@@ -190,10 +190,10 @@ class Consumer:
             return await self._finish(hand, job, text, fetch_next=fetch_next)
         except LeaseLost as error:
             _log.warning(
-                "The lease of message %r of partition %d was lost before its outcome was stored; it is delivered again "
+                "The lease of job %r of partition %d was lost before its outcome was stored; it is delivered again "
                 "(%s). If the server was not lost, look for what blocks the event loop for longer than the lease of "
                 "%g s, or allow a longer one.",
-                job.envelope.message_id,
+                job.job_id,
                 job.partition,
                 error,
                 self._lease,

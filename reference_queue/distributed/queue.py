@@ -143,7 +143,8 @@ class DistributedQueue(Generic[M, R]):
             chat_id: messages with equal ids are one chat.
             message: what the handler is called with, after `dumps` and `loads`.
             message_id: tells a message that is sent again from a new one; unique over all chats. A message whose id
-                the server remembers is not handled again: its future gets the outcome of the first. None: a new id.
+                the server remembers is not handled again: its future gets the outcome of the first, be it that its
+                deadline was over. None: a new id.
             deadline: seconds from now in which the message is to be handled. When they are over, the future raises
                 `DeadlineExceeded`; a message still queued is not handled when its turn comes, a running handler
                 is cancelled. The clocks of the machines should agree. None: the queue's ``default_deadline``.

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bullmq
 import pytest
 import redis
 
@@ -146,6 +147,17 @@ async def test_a_server_that_comes_back_without_its_data_is_set_up_anew(kind, na
                     assert [look.hget(key, "concurrency") for key in keys(look, name, "meta")] == ["1"]
         finally:
             server.stop()
+
+
+async def test_a_job_that_is_no_message_of_ours_is_given_up_and_holds_up_nothing(make_queue, server, name, complaints):
+    """Something else has put it into a partition, by BullMQ's own means."""
+    queue = await make_queue(shout, lease=0.5, partitions=1)
+    theirs = bullmq.Queue(f"{name.replace(' ', '%20')}-0", {"connection": server.url})
+    await theirs.add("job", {"foo": "bar"}, {})
+    await theirs.close()
+    assert await queue.enqueue("a", "x") == "X"
+    assert (await queue.get_server_stats()).dead == 1
+    assert len(complaints) == 3
 
 
 def test_a_missing_extra_is_named():

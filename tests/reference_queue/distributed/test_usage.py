@@ -153,6 +153,8 @@ def test_an_error_of_a_handler_elsewhere_survives_pickling():
 def test_an_envelope_comes_out_as_it_went_in():
     envelope = Envelope("id", "chat ü", '{"a": 1}', 17.5, reply=False, trail=(1, 2))
     assert Envelope.from_json(envelope.to_json()) == envelope
+    newer = envelope.to_json().replace("{", '{"priority": 1, ', 1)
+    assert Envelope.from_json(newer) == envelope
 
 
 async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same():
