@@ -572,6 +572,28 @@ async def test_nothing_is_left_when_a_queue_is_closed(make_queue):
     assert not any(type(thing) is Marked for thing in gc.get_objects())
 
 
+async def test_a_loop_that_ends_with_the_queue_open_settles_every_future(server, kind_name, name, run_program):
+    """Asked in a program of its own: it leaves tasks behind, and is meant to."""
+    told = run_program(
+        f"""
+        from reference_queue.distributed import DistributedQueue
+        from reference_queue.distributed._kinds import KINDS
+
+        async def main():
+            engine = KINDS[{kind_name!r}].engine({server.url!r}, 1.0)
+            queue = DistributedQueue(engine, name={name!r}, partitions=4)
+            await queue.open()
+            stored = queue.enqueue("a", "x")
+            while queue.get_memory_stats().total_queued:
+                await asyncio.sleep(0.01)
+            return [stored, queue.enqueue("b", "y")]
+
+        show(asyncio.run(main()))
+        """
+    )
+    assert told == ["LoopEnded", "LoopEnded"]
+
+
 # -- figures ---------------------------------------------------------------------------------------------
 
 
