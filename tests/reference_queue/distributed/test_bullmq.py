@@ -17,6 +17,7 @@ from reference_queue.distributed import DistributedQueue, OutcomeLost, current_d
 from reference_queue.distributed._bullmq_port import BLOCK
 from reference_queue.distributed._kinds import KINDS
 from reference_queue.distributed.bullmq import BullMQEngine
+from reference_queue.distributed.engine import partition_of
 
 
 @pytest.fixture(autouse=True)
@@ -84,12 +85,13 @@ async def test_what_the_server_keeps_of_settled_messages_is_bounded(server, look
 async def test_an_outcome_whose_event_is_missed_is_read_from_what_is_stored(make_queue, gate):
     """Events are trimmed, and lost with a connection."""
     gate.hold("m1")
-    await make_queue(gate)
-    producer = await make_queue()
-    result = producer.enqueue("a", "m1")
+    await make_queue(gate, partitions=2)
+    producer = await make_queue(partitions=2)
+    here, there = (next(chat for chat in "abcdefgh" if partition_of(chat, 2) == partition) for partition in (0, 1))
+    result = producer.enqueue(here, "m1")
     await gate.has_begun("m1")
-    after = producer._engine._outcomes._after
-    after.update(dict.fromkeys(after, "9999999999999-0"))  # behind every event there will be
+    producer._engine._outcomes._after[0] = "9999999999999-0"  # behind every event there will be
+    assert await producer.enqueue(there, "m2") == "M2"  # the reading that was under way is over
     gate.release("m1")
     assert await result == "M1"
 
