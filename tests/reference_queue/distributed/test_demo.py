@@ -41,7 +41,7 @@ def test_the_demo_takes_the_url_of_a_server_and_leaves_nothing_on_it(run_demo, k
     with redis.Redis.from_url(server.url) as look:
         before = set(look.keys())
         assert run_demo("--url", server.url).returncode == 0
-        assert set(look.keys()) == before
+        assert set(look.keys()) <= before  # of other tests some expire
 
 
 def test_a_server_that_is_not_there_is_said(capsys, tmp_path):
