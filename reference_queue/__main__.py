@@ -6,6 +6,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    "demo": ("reference_queue.demo", "a queue over two processes loses one of them, and nothing else"),
     "soak": ("reference_queue.soak.command", "the incident's queue and this one side by side, until memory tells"),
 }
 """Each command with the module whose ``main`` it is; imported when it is asked for, because each brings an extra."""

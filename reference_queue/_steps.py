@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Link = tuple[Worker[Any, Any], int]
 
-__all__ = ["DONE", "FATAL", "Steps", "drive", "handled_around", "inside_handler_of", "watch"]
+__all__ = ["DONE", "FATAL", "Steps", "as_coroutine", "drive", "handled_around", "inside_handler_of", "watch"]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -88,7 +88,7 @@ def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, 
             awaitable = handler(message.body)
             del message.body
             if awaitable.__class__ is not coroutine:
-                awaitable = _as_coroutine(handler, awaitable)
+                awaitable = as_coroutine(handler, awaitable)
             result = yield from awaitable
             if not worker.called_off:
                 pool.completed += 1
@@ -110,7 +110,7 @@ def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, 
         worker.number += 1
 
 
-def _as_coroutine(handler: object, awaitable: object) -> Generator[Any, Any, Any]:
+def as_coroutine(handler: object, awaitable: object) -> Generator[Any, Any, Any]:
     """Return a coroutine that awaits what the handler returned; raise if that is impossible."""
     if inspect.isawaitable(awaitable):
         return cast("Generator[Any, Any, Any]", _await(awaitable))

