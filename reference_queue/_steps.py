@@ -138,7 +138,7 @@ def watch(
         try:
             awaitable: Any = handler(body)
             if awaitable.__class__ is not types.CoroutineType:
-                awaitable = _as_coroutine(handler, awaitable)
+                awaitable = as_coroutine(handler, awaitable)
         except BaseException as error:
             handled(message, since, _outcome(error), type(error))
             raise
