@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from reference_queue._steps import FATAL
 from reference_queue.distributed._bullmq_port import BLOCK, LeaseLost
+from reference_queue.distributed._ending import end
 from reference_queue.distributed.errors import EngineLost, EngineRefused, PartitionMismatch
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _Hand:
         self.job: Job | None = None
         self.delivery: asyncio.Task[str] | None = None
         self.renewed = 0.0
-        """When the lease of the job was renewed last, or taken."""
+        """When the lease of the job was asked for last, of what the server has granted."""
         self.lost = False
         """Whether it is known that the lease of the job is lost."""
         self.again = False
@@ -82,17 +83,15 @@ class Consumer:
     async def stop(self, *, cancel: bool) -> None:
         """Take nothing new; return when what is in hand has ended and all tasks with it."""
         self._stopping.set()
-        self._looking.cancel()
         if cancel:
             self._hurry.set()
             for hand in self._hands.values():
                 if hand.delivery is not None:
                     hand.delivery.cancel()
-        while self._hands:
-            await asyncio.wait([task for task in self._tasks if task is not self._renewing])
-        self._renewing.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await end([self._looking])
+        while left := [task for task in self._tasks if task is not self._renewing]:
+            await asyncio.wait(left)
+        await end([self._renewing])
 
     # -- looking for work --------------------------------------------------------------------------------
 
@@ -102,7 +101,6 @@ class Consumer:
         The marks alone are not enough: an instance may take one and die, or take one for a partition that another
         instance is just about to leave.
         """
-        loop = asyncio.get_running_loop()
         swept, first, pause = 0.0, 0, _FIRST_PAUSE
         while True:
             await self._room.wait()  # nothing is taken from the server that nobody here can handle
@@ -110,11 +108,11 @@ class Consumer:
                 if pause > _FIRST_PAUSE:
                     await self._port.prepare()  # for a server that came back without its data, order would be lost too
                     pause = _FIRST_PAUSE
-                if loop.time() - swept >= self._period:
-                    swept = loop.time()
+                if self._now() - swept >= self._period:
+                    swept = self._now()
                     await self._sweep()
                     continue
-                marked = await self._port.marked(first)
+                marked = await self._port.marked(first, self._period)
                 if marked is not None:
                     self._begin(marked)
                     first = (marked + 1) % self._port.partitions  # the server looks at them in the order given
@@ -167,6 +165,7 @@ class Consumer:
         left = _BATCH
         while left > 0 and not self._stopping.is_set():
             hand.again = False
+            hand.renewed = self._now()
             job = await self._port.next_job(partition, self._token)
             if job is None and not hand.again:
                 return False
@@ -177,8 +176,7 @@ class Consumer:
 
     async def _handle(self, hand: _Hand, job: Job, *, fetch_next: bool) -> Job | None:
         """Deliver a message and store its outcome; return the next message, if there is one."""
-        hand.renewed = asyncio.get_running_loop().time()
-        hand.lost = False
+        hand.lost = self._now() - hand.renewed >= self._lease  # the process was stopped while it asked
         hand.job = job
         try:
             text: str | None = None
@@ -202,6 +200,8 @@ class Consumer:
 
     async def _delivered(self, hand: _Hand, job: Job) -> str | None:
         """Return the outcome, or None if the delivery ended without one."""
+        if hand.lost:
+            return None
         if not self._stopping.is_set():
             work = self._deliver(job.partition, job.envelope, job.attempt)
             delivery: asyncio.Task[str] = self._start(work, f"delivery of {job.job_id}")
@@ -231,15 +231,20 @@ class Consumer:
             if hand.lost:
                 raise LeaseLost("not renewed in time")
             more = fetch_next and not self._stopping.is_set()
+            asked = self._now()
             try:
                 if text is None:
-                    return await self._port.bury(job, self._token, fetch_next=more)
-                return await self._port.finish(job, self._token, text, fetch_next=more)
+                    following = await self._port.bury(job, self._token, fetch_next=more)
+                else:
+                    following = await self._port.finish(job, self._token, text, fetch_next=more)
             except (EngineLost, EngineRefused):
                 if self._hurry.is_set():
                     raise
                 await self._pause(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                hand.renewed = asked
+                return following
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not when it is urgent."""
@@ -265,14 +270,16 @@ class Consumer:
 
         When the server has not answered for as long as the lease lasts, another instance may have the message.
         """
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now - hand.renewed >= self._lease:
+        asked = self._now()
+        if asked - hand.renewed >= self._lease:
             return False
         try:
             kept = await self._port.extend(job, self._token)
         except (EngineLost, EngineRefused):
-            return loop.time() - hand.renewed < self._lease
+            return self._now() - hand.renewed < self._lease
         if kept and hand.job is job:
-            hand.renewed = now
+            hand.renewed = asked
         return kept
+
+    def _now(self) -> float:
+        return self._looking.get_loop().time()

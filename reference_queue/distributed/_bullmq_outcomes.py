@@ -7,6 +7,7 @@ import logging
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from reference_queue.distributed._ending import end
 from reference_queue.distributed.errors import EngineLost, EngineRefused
 
 if TYPE_CHECKING:
@@ -88,10 +89,8 @@ class Outcomes:
     async def aclose(self) -> None:
         """Tell nothing any more, and return when no task is left."""
         self._watched.clear()
-        reading = self._reading
-        if reading is not None:
-            reading.cancel()
-            await asyncio.wait([reading])
+        if self._reading is not None:
+            await end([self._reading])
 
     async def _read(self, after: dict[int, str]) -> None:
         pause = _FIRST_PAUSE
@@ -99,14 +98,15 @@ class Outcomes:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                some = False
+                some = doubtful = False
                 for message_id, text in await self._port.events(after):
                     some = True
+                    doubtful |= text is None and message_id in self._watched
                     self._told(message_id, text)
                 if not some and not self._watched:
                     self._after = None  # in one step with the look: whoever watches from now on begins anew
                     return
-                if loop.time() - compared >= _PERIOD / 2 or not some:
+                if doubtful or not some or loop.time() - compared >= _PERIOD / 2:
                     compared = loop.time()
                     await self._compare(compared)
                 pause = _FIRST_PAUSE
@@ -123,7 +123,8 @@ class Outcomes:
         watched = self._watched.get(message_id)
         if watched is None:
             return
-        if text is None:  # it was known already: perhaps its outcome is, too
+        if text is None:  # it was known when it was sent: perhaps its outcome is, too
+            watched.stored = True
             watched.looked = 0.0
         else:
             del self._watched[message_id]

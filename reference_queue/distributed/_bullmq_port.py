@@ -156,7 +156,6 @@ class Port:
             timeout=answer,
             socket_timeout=answer,
             socket_connect_timeout=_ANSWER / 2,
-            socket_keepalive=True,
             # Once, at once: that is for a connection that died in the pool. Who calls has pauses of his own.
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[RedisConnectionError],
@@ -274,11 +273,11 @@ class Port:
                 found = cast("list[int]", await pipe.execute())
         return list(zip(found[::2], found[1::2], strict=True))
 
-    async def marked(self, first: int) -> int | None:
+    async def marked(self, first: int, seconds: float) -> int | None:
         """Wait for a partition in which something is to be done, looking at `first` first; None if time is up."""
         keys = list(self._markers)
         with _translated():
-            found = await self._waiting.bzpopmin(keys[first:] + keys[:first], BLOCK)
+            found = await self._waiting.bzpopmin(keys[first:] + keys[:first], seconds)
         return None if found is None else self._markers[found[0]]
 
     async def mark(self, partition: int) -> None:

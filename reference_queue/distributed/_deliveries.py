@@ -61,6 +61,8 @@ def current_delivery() -> Delivery | None:
 class Deliveries:
     """Handles what the engine delivers to one instance, and counts it."""
 
+    name: str
+    """What the queue is called on the server: deliveries of its other instances, here or elsewhere, bear it too."""
     handler: Callable[[Any], Awaitable[Any]]
     dumps: Callable[[Any], str]
     loads: Callable[[str], Any]
@@ -154,7 +156,7 @@ def text_of(dumps: Callable[[Any], Any], value: object, what: str) -> str:
     return text
 
 
-def around(deliveries: Deliveries | None) -> Running | None:
-    """Return the delivery on whose behalf the caller runs, if it is one of these."""
+def around(name: str) -> Running | None:
+    """Return the delivery on whose behalf the caller runs, if it is one of the queue of this name."""
     running = _RUNNING.get()
-    return running if running is not None and running.alive and running.owner is deliveries else None
+    return running if running is not None and running.alive and running.owner.name == name else None

@@ -9,6 +9,7 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from reference_queue.distributed._ending import end
 from reference_queue.distributed.errors import EngineLost, EngineRefused
 from reference_queue.distributed.outcome import fail
 
@@ -107,10 +108,7 @@ class Outbox:
 
     async def aclose(self) -> None:
         """Stop sending, and return when no task is left."""
-        for task in self._tasks:
-            task.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await end(self._tasks)
 
     async def _send(self, partition: int, line: _Line) -> None:
         pause = _FIRST_PAUSE

@@ -110,7 +110,7 @@ class DistributedQueue(Generic[M, R]):
         self._workers = workers
         self._default_deadline = default_deadline
         self._dumps = dumps
-        self._deliveries = None if handler is None else Deliveries(handler, dumps, loads)
+        self._deliveries = None if handler is None else Deliveries(name, handler, dumps, loads)
         self._promises = Promises(engine, loads, outcome.remakeable(errors))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -199,7 +199,7 @@ class DistributedQueue(Generic[M, R]):
             _check_text("message_id", message_id)
         check_seconds("deadline", deadline)
         trail: frozenset[int] = frozenset()
-        asking = self._around() if reply else None
+        asking = around(self._name) if reply else None
         if asking is not None:
             trail = asking.trail
             if self._partition(chat_id) in trail:
@@ -359,9 +359,6 @@ class DistributedQueue(Generic[M, R]):
     def _deliveries_running(self) -> list[Running]:
         return [] if self._deliveries is None else list(self._deliveries.running)
 
-    def _around(self) -> Running | None:
-        return None if self._deliveries is None else around(self._deliveries)
-
     def _running_loop(self) -> None:
         """Raise unless the queue is open and the running loop is its own."""
         try:
@@ -377,7 +374,8 @@ class DistributedQueue(Generic[M, R]):
             )
 
     def _refuse_handlers(self, method: str) -> None:
-        if self._around() is not None:
+        running = around(self._name)
+        if running is not None and running.owner is self._deliveries:
             raise CalledFromHandler(
                 f"{method}() was awaited in a handler of the queue, which would wait for itself. "
                 "Call it where the queue was made, after what sends messages."
