@@ -138,9 +138,15 @@ class Consumer:
                 await self._pulls.publish(message.reply, b"+ACK")
             await self._pulls.next(partition)
             return
-        if partition not in self._hands:  # or the server has forgotten that it gave it to this very instance
+        hand = self._hands.get(partition)
+        if hand is None:
             hand = self._hands[partition] = _Hand(partition, message, envelope)
             self._start(self._work(hand), f"partition {partition}")
+        elif hand.envelope.message_id == envelope.message_id:
+            hand.message = message  # the server has forgotten that it gave it to this very instance
+        else:
+            with suppress(EngineLost):
+                await self._pulls.publish(message.reply, b"-NAK")
 
     # -- working -----------------------------------------------------------------------------------------
 

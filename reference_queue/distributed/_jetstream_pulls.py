@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Pulls"]
 
-_PULL = 30.0
-"""Seconds for which the server is asked to wait for a message of a partition; then it is asked again."""
+_LONGER = 0.5
+"""Seconds for which the server is asked to wait for a message, beside the lease; then it is asked again.
+
+Not for much longer: a server that was killed may come back with a delivery of a message that is not there any more.
+When the lease of that is over it is dropped, but who waits for the next message is thought of only at the next request.
+"""
 
 _LATE = 5.0
 """Seconds that the server's word of that may take; then it is not waited for."""
@@ -59,6 +63,7 @@ class Pulls:
         self._most = most
         self._taken = taken
         self._start = start
+        self._wait = store.limits.lease + _LONGER
         self._inbox = f"_INBOX.{uuid4().hex}"
         self._end_listening: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._ended = False
@@ -104,7 +109,7 @@ class Pulls:
         """Ask again where no answer came; to be called now and then."""
         now = asyncio.get_running_loop().time()
         for partition, since in tuple(self._asked.items()):
-            if now - since > _PULL + _LATE:
+            if now - since > self._wait + _LATE:
                 self._asked.pop(partition, None)
                 await self._ask(partition)
 
@@ -122,7 +127,7 @@ class Pulls:
         if self.link is not None and not self._ended and partition not in self._asked:
             self._asked[partition] = asyncio.get_running_loop().time()
             with suppress(EngineLost):  # over the next link everything is asked for anew
-                await self._store.pull(self.link, partition, f"{self._inbox}.{partition}", _PULL)
+                await self._store.pull(self.link, partition, f"{self._inbox}.{partition}", self._wait)
 
     async def _heard(self, message: Msg) -> None:
         """Take a message, or give it back; or learn that there was none."""
@@ -134,7 +139,7 @@ class Pulls:
             await self._none(partition, (message.headers or {}).get("Status", ""))
             return
         self._asked.pop(partition, None)
-        if not self._ended and len(self._busy) < self._most:
+        if not self._ended and (partition in self._busy or len(self._busy) < self._most):
             await self._taken(partition, message)
             return
         if not self._ended and partition not in self._more:
@@ -150,7 +155,7 @@ class Pulls:
         elif status in ("404", "503") and self.link is not None:
             self.link.fail(f"it knows partition {partition} of queue {self._store.name!r} no more")
         else:
-            self._asked[partition] = asyncio.get_running_loop().time() - _PULL
+            self._asked[partition] = asyncio.get_running_loop().time() - self._wait
 
     async def _fill(self) -> None:
         """Ask partitions that had to wait, as far as there is room."""
