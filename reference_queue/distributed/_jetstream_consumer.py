@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from reference_queue.distributed._jetstream_store import Store
     from reference_queue.distributed.engine import Deliver
 
-__all__ = ["SENDER", "Consumer"]
-
-SENDER = "Rq-Sender"
-"""The header of a message that says under which subject its sender listens for outcomes."""
+__all__ = ["Consumer"]
 
 _PAUSE = 0.5
 """Seconds between attempts to store an outcome that the server refuses."""
@@ -175,7 +172,7 @@ class Consumer:
                 return
             settled = await self._settle(hand, settled)
         link = await self._link_now()
-        sender = (hand.message.headers or {}).get(SENDER)
+        sender = self._store.sender_of(hand.message)
         if sender:
             with suppress(Refused):
                 await link.publish(f"{sender}.{hand.key}", settled.encode())
@@ -237,12 +234,13 @@ class Consumer:
         record = hand.record
         assert record is not None  # noqa: S101 - `_take` has written it
         if not self._stopping.is_set():
-            work = self._deliver(hand.partition, hand.envelope, record.attempt)
-            delivery: asyncio.Task[str] = self._start(work, f"delivery of {hand.key}")
+            delivery: asyncio.Task[str] = self._start(self._deliver_now(hand, record), f"delivery of {hand.key}")
             hand.delivery = delivery
             await asyncio.wait([delivery])
             hand.delivery = None
             error = None if delivery.cancelled() else delivery.exception()
+            if isinstance(error, _LeaseLost):
+                raise error
             if not delivery.cancelled() and error is None:
                 return delivery.result()
             if error is not None and not isinstance(error, FATAL):
@@ -258,6 +256,12 @@ class Consumer:
         await self._write(hand, replace(record, state="back"))
         await (await self._link_now()).publish(hand.message.reply, b"-NAK")
         return None
+
+    async def _deliver_now(self, hand: _Hand, record: Record) -> str:
+        """Deliver, unless the process was stopped since it took the message, for so long that another may have it."""
+        if asyncio.get_running_loop().time() - hand.renewed >= self._lease:
+            raise _LeaseLost
+        return await self._deliver(hand.partition, hand.envelope, record.attempt)
 
     async def _settle(self, hand: _Hand, text: str) -> str:
         """Store the outcome, however long the server is lost; return what is stored."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-__all__ = ["TOO_LARGE", "Link", "Refused", "fields_of"]
+__all__ = ["GONE", "TOO_LARGE", "Link", "Refused"]
 
 _PING_EVERY = 5
 """Seconds between pings; a server that leaves two of them unanswered is lost."""
@@ -44,6 +44,9 @@ _CLOSE_IN = 1.0
 """Seconds for a server to read what is left; then the connection is cut."""
 
 _NO_RESPONDERS = "503"
+
+GONE = 10059
+"""JetStream's number of the error that there is no such stream."""
 
 TOO_LARGE = 10054
 """JetStream's number of the error that a message is too large."""
@@ -186,7 +189,20 @@ class Link:
             Refused: the answer is an error.
         """
         payload = b"" if content is None else json.dumps(content).encode()
-        return fields_of(await (await self.begin(subject, payload, headers)))
+        return await self.answer(await self.begin(subject, payload, headers))
+
+    async def answer(self, begun: asyncio.Future[Msg]) -> dict[str, Any]:
+        """Return the JSON of the answer to what was begun; errors are those of `ask`."""
+        message = await begun
+        if message.headers and message.headers.get("Status") == _NO_RESPONDERS:
+            raise Refused(
+                "The NATS server has no JetStream, or not this stream: start it with `nats-server -js`.", GONE
+            )
+        fields: dict[str, Any] = json.loads(message.data)
+        error = fields.get("error")
+        if error:
+            raise Refused(f"The NATS server refused: {error.get('description')}.", error.get("err_code", 0))
+        return fields
 
     async def _answered(self, message: Msg) -> None:
         future = self._asked.pop(message.subject.rsplit(".", 1)[1], None)
@@ -229,20 +245,3 @@ class Link:
         finally:
             timer.cancel()
             self.fail("the connection is closed")
-
-
-def fields_of(message: Msg) -> dict[str, Any]:
-    """Return the JSON of an answer.
-
-    Raises:
-        Refused: it is an error.
-    """
-    if message.headers and message.headers.get("Status") == _NO_RESPONDERS:
-        raise Refused(
-            "The NATS server has no JetStream, or not this stream of it: start it with `nats-server -js`.", 503
-        )
-    fields: dict[str, Any] = json.loads(message.data)
-    error = fields.get("error")
-    if error:
-        raise Refused(f"The NATS server refused: {error.get('description')}.", error.get("err_code", 0))
-    return fields

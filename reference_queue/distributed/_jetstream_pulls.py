@@ -136,7 +136,8 @@ class Pulls:
         if timer is not None:
             timer.cancel()
         if message.subject.startswith(self._inbox):
-            await self._none(partition, (message.headers or {}).get("Status", ""))
+            headers = message.headers or {}
+            await self._none(partition, headers.get("Status", ""), headers.get("Description", ""))
             return
         self._asked.pop(partition, None)
         if not self._ended and (partition in self._busy or len(self._busy) < self._most):
@@ -147,12 +148,12 @@ class Pulls:
         with suppress(EngineLost):
             await self.publish(message.reply, b"-NAK")
 
-    async def _none(self, partition: int, status: str) -> None:
+    async def _none(self, partition: int, status: str, description: str) -> None:
         """Ask again: at once after the time that was asked for, else when the answer is overdue."""
         if status == "408":
             self._asked.pop(partition, None)
             await self._ask(partition)
-        elif status in ("404", "503") and self.link is not None:
+        elif (status in ("404", "503") or "Deleted" in description) and self.link is not None:
             self.link.fail(f"it knows partition {partition} of queue {self._store.name!r} no more")
         else:
             self._asked[partition] = asyncio.get_running_loop().time() - self._wait

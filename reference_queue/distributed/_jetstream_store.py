@@ -17,19 +17,25 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
-from reference_queue.distributed._jetstream_link import Refused, fields_of
+from reference_queue.distributed._jetstream_link import GONE, Refused
 from reference_queue.distributed.engine import Counts
-from reference_queue.distributed.errors import PartitionMismatch
+from reference_queue.distributed.errors import EngineLost, PartitionMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from nats.aio.msg import Msg
+
     from reference_queue.distributed._jetstream_link import Link
 
 __all__ = ["Limits", "Record", "Store", "key_of"]
 
 _API = "$JS.API"
+_ID = "Nats-Msg-Id"
+_SENDER = "Rq-Sender"
 _NANO = 1_000_000_000
 
-_NO_STREAM, _NO_MESSAGE, _OTHER_CONFIG, _OTHER_RECORD = 10059, 10037, 10058, 10071
+_NO_MESSAGE, _OTHER_CONFIG, _OTHER_RECORD = 10037, 10058, 10071
 """JetStream's numbers of the errors that are answers."""
 
 
@@ -148,7 +154,7 @@ class Store:
         try:
             found = (await link.ask(f"{_API}.STREAM.INFO.{name}"))["config"]
         except Refused as refused:
-            if refused.code != _NO_STREAM:
+            if refused.code != GONE:
                 raise
             try:
                 await link.ask(f"{_API}.STREAM.CREATE.{name}", {"storage": "file", "num_replicas": 1, **config})
@@ -212,7 +218,7 @@ class Store:
         """Write a record on top of the one with this sequence number (0: of none); None if that is not the last one."""
         headers = {"Nats-Expected-Last-Subject-Sequence": str(on)}
         try:
-            stored = await link.ask(self.record(key), record.as_sent(), headers)
+            stored = await _of_stream(link, link.ask(self.record(key), record.as_sent(), headers))
         except Refused as refused:
             if refused.code != _OTHER_RECORD:
                 raise
@@ -238,16 +244,29 @@ class Store:
 
     async def bury(self, link: Link, key: str, message: bytes) -> None:
         """Keep a message that was given up."""
-        fields_of(await (await link.begin(self.dead(key), message)))
+        await _of_stream(link, link.answer(await link.begin(self.dead(key), message)))
 
     async def _get(self, link: Link, stream: str, **which: object) -> dict[str, Any] | None:
+        asked = link.ask(f"{_API}.STREAM.MSG.GET.{stream}", which)
         try:
-            found: dict[str, Any] = (await link.ask(f"{_API}.STREAM.MSG.GET.{stream}", which))["message"]
+            found: dict[str, Any] = (await _of_stream(link, asked))["message"]
         except Refused as refused:
             if refused.code != _NO_MESSAGE:
                 raise
             return None
         return found
+
+    async def send(self, link: Link, partition: int, packets: Sequence[tuple[str, bytes]], sender: str) -> list[Any]:
+        """Store messages in this order; return what the server says of each, and of some it may be that it refused."""
+        headers = {_SENDER: sender}
+        subject = self.message(partition)
+        begun = [await link.begin(subject, packet, {_ID: key, **headers}) for key, packet in packets]
+        return await asyncio.gather(*(_of_stream(link, link.answer(each)) for each in begun), return_exceptions=True)
+
+    @staticmethod
+    def sender_of(message: Msg) -> str:
+        """Return the subject that the sender of a message listens to; nothing if there is none."""
+        return (message.headers or {}).get(_SENDER, "")
 
     # -- figures -----------------------------------------------------------------------------------------
 
@@ -275,3 +294,14 @@ class Store:
             processing=held,
             dead=len(dead["state"].get("subjects") or ()),
         )
+
+
+async def _of_stream(link: Link, answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer; if the stream is gone, the link is of no use: the next one makes the stream again."""
+    try:
+        return await answer
+    except Refused as refused:
+        if refused.code != GONE:
+            raise
+        link.fail("it has the streams no more")
+        raise EngineLost(str(refused)) from None

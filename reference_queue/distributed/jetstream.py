@@ -11,8 +11,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reference_queue._check import check_count, check_seconds
-from reference_queue.distributed._jetstream_consumer import SENDER, Consumer
-from reference_queue.distributed._jetstream_link import Link, Refused, fields_of
+from reference_queue.distributed._jetstream_consumer import Consumer
+from reference_queue.distributed._jetstream_link import Link
 from reference_queue.distributed._jetstream_outcomes import Outcomes
 from reference_queue.distributed._jetstream_store import Limits, Store, key_of
 from reference_queue.distributed.errors import EngineLost, EngineRefused, NotOpen, PartitionMismatch
@@ -34,9 +34,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 _HEADERS = 256
 """Bytes of a message for its headers."""
-
-_NO_STREAM = 503
-"""The code of `Refused` where no stream answers."""
 
 T = TypeVar("T")
 
@@ -79,8 +76,9 @@ class JetStreamEngine:
         remember: float = 3600.0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        check_seconds("lease", lease)
+        check_seconds("remember", remember)
         for name, seconds, least in (("lease", lease, _SHORTEST_LEASE), ("remember", remember, 2 * lease)):
-            check_seconds(name, seconds)
             if seconds < least:
                 raise ValueError(f"{name}={seconds!r} is too short. Give seconds of at least {least:g}.")
         check_count("deliveries", deliveries)
@@ -109,32 +107,23 @@ class JetStreamEngine:
         """Store messages behind all others; see `Engine.send`."""
         store, outcomes = self._opened()
         link = self._link_if_any()
-        packets = [(key_of(each.message_id), each, each.to_json().encode()) for each in envelopes]
-        largest = max(len(packet) for _, _, packet in packets)
+        packets = [(key_of(each.message_id), each.to_json().encode()) for each in envelopes]
+        largest = max(len(packet) for _, packet in packets)
         if largest > link.max_payload - _HEADERS:
             raise EngineRefused(
                 f"A message of {largest} bytes is more than the NATS server takes (max_payload={link.max_payload}, "
                 f"of which headers take up to {_HEADERS}). Send less, or let the server take more."
             )
-        answers: list[asyncio.Future[Any]] = []
-        for key, envelope, packet in packets:
+        for (key, _), envelope in zip(packets, envelopes, strict=True):
             if envelope.reply:
                 outcomes.watch(key, envelope.message_id)
-            headers = {"Nats-Msg-Id": key, SENDER: outcomes.sender}
-            answers.append(await link.begin(store.message(partition), packet, headers))
-        refused: Refused | None = None
-        for (key, _, _), answer in zip(packets, answers, strict=True):
-            try:
-                stored = fields_of(await answer)
-            except Refused as error:
-                refused = refused or error
-            else:
+        answers = await store.send(link, partition, packets, outcomes.sender)
+        for (key, _), stored in zip(packets, answers, strict=True):
+            if not isinstance(stored, BaseException):
                 outcomes.stored(key, stored["seq"], known=stored.get("duplicate", False))
-        if refused is not None:
-            if refused.code == _NO_STREAM:
-                link.fail("its stream is gone")  # the next link makes it again
-                raise EngineLost(str(refused))
-            raise refused
+        for error in answers:
+            if isinstance(error, BaseException):
+                raise error
 
     def forget(self, message_id: str) -> None:
         """Let go of a message; see `Engine.forget`."""
