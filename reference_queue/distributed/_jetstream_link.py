@@ -61,13 +61,22 @@ class Refused(EngineRefused):
 
 
 class _Client(Client):
-    """nats-py's client, which tells its tasks: its `close` cancels them and does not wait until they have ended."""
+    """nats-py's client, which tells its tasks: its `close` cancels them and does not wait until they have ended.
 
-    def __init__(self) -> None:
+    It also tells at once that it begins to close; nats-py's own ``closed_cb`` is called when a peer that does not read
+    has read the last byte.
+
+    Args:
+        lost: called then.
+    """
+
+    def __init__(self, lost: Callable[[str], None]) -> None:
         super().__init__()
         self.closing: set[asyncio.Task[Any]] = set()
+        self._lost = lost
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - as it is overridden
+        self._lost("the connection was closed by the server, or broke, or nothing came for too long")
         # An error that the server sends makes a task of this that nobody keeps.
         task = asyncio.current_task()
         if task is not None:
@@ -96,7 +105,7 @@ class Link:
     """A connection: asks, publishes and listens until it is `lost`."""
 
     def __init__(self) -> None:
-        self._client = _Client()
+        self._client = _Client(self.fail)
         self._inbox = f"_INBOX.{uuid4().hex}"
         self._numbers = count()
         self._asked: dict[str, asyncio.Future[Msg]] = {}
@@ -116,19 +125,17 @@ class Link:
         async def note(error: Exception) -> None:
             last.append(error)
 
-        async def closed() -> None:
-            self.fail("the connection was closed by the server, or broke")
-
         try:
             wanted: dict[str, Any] = {"connect_timeout": timeout, "ping_interval": _PING_EVERY, **options}
-            wanted.update(error_cb=note, closed_cb=closed)
+            # Without a timeout, who sends waits for ever when a connection is lost that is full.
+            wanted.update(error_cb=note, flush_timeout=_PING_EVERY)
             wanted.update(allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0)
             await self._client.connect(servers=list(servers), **wanted)
             await self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
         except (OSError, NatsError, TimeoutError) as error:
             await self.aclose()
             why = last[-1] if last else error
-            if "uthoriz" in f"{why!r} {error!r}":
+            if "authoriz" in f"{why!r} {error!r}".lower():
                 raise EngineRefused(
                     f"The NATS server at {', '.join(servers)} does not let this client in: {why}"
                 ) from None

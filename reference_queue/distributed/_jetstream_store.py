@@ -207,10 +207,29 @@ class Store:
             if len(found) >= page["total"] or not page["consumers"]:
                 return found
 
+    # -- messages ---------------------------------------------------------------------------------------
+
+    async def send(self, link: Link, partition: int, packets: Sequence[tuple[str, bytes]], sender: str) -> list[Any]:
+        """Store messages in this order; return what the server says of each, and of some it may be that it refused."""
+        headers = {_SENDER: sender}
+        subject = self.message(partition)
+        begun = [await link.begin(subject, packet, {_ID: key, **headers}) for key, packet in packets]
+        answers = (_of_stream(link, link.answer(each)) for each in begun)
+        return list(await asyncio.gather(*answers, return_exceptions=True))
+
+    @staticmethod
+    def sender_of(message: Msg) -> str:
+        """Return the subject that the sender of a message listens to; nothing if there is none."""
+        return (message.headers or {}).get(_SENDER, "")
+
     async def pull(self, link: Link, partition: int, reply: str, seconds: float) -> None:
         """Ask for the next message of a partition; it, or word that there was none, comes to `reply`."""
         request = json.dumps({"batch": 1, "expires": int(seconds * _NANO)}).encode()
         await link.publish(f"{_API}.CONSUMER.MSG.NEXT.{self.messages}.p{partition}", request, reply=reply)
+
+    async def is_queued(self, link: Link, sequence: int) -> bool:
+        """Say whether a message is still among those to be handled."""
+        return await self._get(link, self.messages, seq=sequence) is not None
 
     # -- records -----------------------------------------------------------------------------------------
 
@@ -238,10 +257,6 @@ class Store:
         told = (await link.ask(f"{_API}.STREAM.INFO.{self.records}")).get("ts")
         return datetime.fromisoformat(told).timestamp() if told else 0.0
 
-    async def is_queued(self, link: Link, sequence: int) -> bool:
-        """Say whether a message is still among those to be handled."""
-        return await self._get(link, self.messages, seq=sequence) is not None
-
     async def bury(self, link: Link, key: str, message: bytes) -> None:
         """Keep a message that was given up."""
         await _of_stream(link, link.answer(await link.begin(self.dead(key), message)))
@@ -255,18 +270,6 @@ class Store:
                 raise
             return None
         return found
-
-    async def send(self, link: Link, partition: int, packets: Sequence[tuple[str, bytes]], sender: str) -> list[Any]:
-        """Store messages in this order; return what the server says of each, and of some it may be that it refused."""
-        headers = {_SENDER: sender}
-        subject = self.message(partition)
-        begun = [await link.begin(subject, packet, {_ID: key, **headers}) for key, packet in packets]
-        return await asyncio.gather(*(_of_stream(link, link.answer(each)) for each in begun), return_exceptions=True)
-
-    @staticmethod
-    def sender_of(message: Msg) -> str:
-        """Return the subject that the sender of a message listens to; nothing if there is none."""
-        return (message.headers or {}).get(_SENDER, "")
 
     # -- figures -----------------------------------------------------------------------------------------
 

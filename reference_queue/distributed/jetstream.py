@@ -200,6 +200,8 @@ class JetStreamEngine:
             try:
                 return await self._connect(store, outcomes)
             except (EngineLost, EngineRefused, PartitionMismatch) as error:
+                if str(error) != str(self._why):
+                    _log.warning("%s It is tried again.", error)
                 self._why = EngineLost(str(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,24 @@ async def test_a_handler_outlives_the_connection_of_its_instance(make_queue, gat
     assert await asyncio.gather(*results) == ["M1", "M2"]
     assert gate.begun == ["m1", "m2"]
     assert not link._client.tasks()
+
+
+async def test_a_server_that_does_not_answer_is_lost_and_taken_up_again(kind, name, gate):
+    """It is stopped, not gone: its connections stay open, and fill up."""
+    with tempfile.TemporaryDirectory(prefix="rq") as folder:
+        server = NatsServer(Path(folder))
+        try:
+            engine = JetStreamEngine(server.url, options={"ping_interval": 0.1})
+            async with DistributedQueue(engine, gate, name=name, partitions=2) as queue:
+                assert await queue.enqueue("a", "m1") == "M1"
+                server.process.send_signal(signal.SIGSTOP)
+                late = [queue.enqueue("a", "m" * 800_000) for _ in range(20)]
+                await until(lambda: engine._link is None)
+                server.process.send_signal(signal.SIGCONT)
+                assert await asyncio.gather(*late) == ["M" * 800_000] * 20
+                assert gate.begun.count("m" * 800_000) == 20
+        finally:
+            server.stop()
 
 
 async def test_streams_that_were_deleted_are_made_again(make_queue, gate):
