@@ -43,7 +43,7 @@ def show(harm: str, reports: list[Report]) -> None:
     """Print the figures of the runs of one kind as a line."""
     names = [field.name for field in fields(Report)]
     of = {name: [astuple(report)[names.index(name)] for report in reports] for name in names}
-    sums = [sum(of[name]) for name in ("messages", "lost", "out_of_order", "duplicated", "redelivered")]
+    sums = [sum(of[name]) for name in ("messages", "lost", "out_of_order", "duplicated", "redelivered", "late")]
     counts = " ".join(f"{each:>12}" for each in (len(reports), *sums))
     print(f"{harm:<8} {counts} {max(of['longest_pause']):>12.1f} s", flush=True)
 
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=160, help="of each run")
     parser.add_argument("--handling", type=float, default=0.005, help="seconds that a message takes")
     options = parser.parse_args()
-    heads = ("runs", "messages", "lost", "out of order", "duplicated", "redelivered", "longest pause")
+    heads = ("runs", "messages", "lost", "out of order", "duplicated", "redelivered", "late", "longest pause")
     print(f"{'harm':<8} {' '.join(f'{head:>12}' for head in heads)}", flush=True)
     held = True
     for harm in HARM if options.kind == "all" else [options.kind]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["check_bound", "check_choice", "check_count", "check_seconds"]
+__all__ = ["check_bound", "check_choice", "check_count", "check_duration", "check_seconds"]
 
 
 def check_count(name: str, count: Any) -> None:
@@ -40,3 +40,10 @@ def check_seconds(name: str, seconds: Any, *, zero: bool = False) -> None:
     if not (math.isfinite(seconds) and (seconds > 0 or (zero and seconds == 0))):
         least = "of at least 0" if zero else "above 0"
         raise ValueError(f"{name}={seconds!r} is out of range. Give seconds {least}, or None for no limit.")
+
+
+def check_duration(name: str, seconds: Any) -> None:
+    """Raise unless it is a finite number above 0."""
+    if seconds is None:
+        raise TypeError(f"{name}=None is not a number. Give seconds above 0.")
+    check_seconds(name, seconds)

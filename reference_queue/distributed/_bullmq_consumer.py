@@ -12,7 +12,7 @@ from uuid import uuid4
 from reference_queue._steps import FATAL
 from reference_queue.distributed._bullmq_port import BLOCK, LeaseLost
 from reference_queue.distributed._ending import end
-from reference_queue.distributed.errors import EngineLost, EngineRefused, PartitionMismatch
+from reference_queue.distributed.errors import EngineLost, EngineRefused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -116,9 +116,9 @@ class Consumer:
                 if marked is not None:
                     self._begin(marked)
                     first = (marked + 1) % self._port.partitions  # the server looks at them in the order given
-            except (EngineLost, EngineRefused, PartitionMismatch) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this task nothing is ever handled here
                 if pause == _FIRST_PAUSE:
-                    _log.warning("No messages are taken until the server is as it should be: %s", error)
+                    _log.warning("No messages are taken until the server is as it should be: %r", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -176,20 +176,24 @@ class Consumer:
 
     async def _handle(self, hand: _Hand, job: Job, *, fetch_next: bool) -> Job | None:
         """Deliver a message and store its outcome; return the next message, if there is one."""
-        hand.lost = self._now() - hand.renewed >= self._lease  # the process was stopped while it asked
+        hand.lost = False
         hand.job = job
         try:
             text: str | None = None
-            if not job.given_up:
+            if job.given_up:
+                told = "Job %r of partition %d was given up after %d deliveries that ended without an outcome"
+                _log.error(told, job.job_id, job.partition, job.deaths)
+            else:
                 text = await self._delivered(hand, job)
                 if text is None:
                     return None
             return await self._finish(hand, job, text, fetch_next=fetch_next)
         except LeaseLost as error:
             _log.warning(
-                "The lease of message %r of partition %d was lost before its outcome was stored; it is delivered again "
-                "(%s). Look for what blocks the event loop for longer than the lease of %g s, or allow a longer one.",
-                job.envelope.message_id,
+                "The lease of job %r of partition %d was lost before its outcome was stored; it is delivered again "
+                "(%s). If the server was not lost, look for what blocks the event loop for longer than the lease of "
+                "%g s, or allow a longer one.",
+                job.job_id,
                 job.partition,
                 error,
                 self._lease,
@@ -200,11 +204,8 @@ class Consumer:
 
     async def _delivered(self, hand: _Hand, job: Job) -> str | None:
         """Return the outcome, or None if the delivery ended without one."""
-        if hand.lost:
-            return None
         if not self._stopping.is_set():
-            work = self._deliver(job.partition, job.envelope, job.attempt)
-            delivery: asyncio.Task[str] = self._start(work, f"delivery of {job.job_id}")
+            delivery: asyncio.Task[str] = self._start(self._on_lease(hand, job), f"delivery of {job.job_id}")
             hand.delivery = delivery
             try:
                 await asyncio.wait([delivery])
@@ -213,7 +214,7 @@ class Consumer:
             error = None if delivery.cancelled() else delivery.exception()
             if not delivery.cancelled() and error is None:
                 return delivery.result()
-            if error is not None and not isinstance(error, FATAL):
+            if error is not None and not isinstance(error, (LeaseLost, *FATAL)):
                 told = {"message": f"The delivery of {job.job_id} failed, and is made again", "exception": error}
                 delivery.get_loop().call_exception_handler(told)
             if not self._hurry.is_set():
@@ -223,6 +224,13 @@ class Consumer:
         if not hand.lost:
             await self._port.give_back(job, self._token)
         return None
+
+    async def _on_lease(self, hand: _Hand, job: Job) -> str:
+        """Deliver, unless the process was stopped between the server's grant and now for so long that it is void."""
+        if self._now() - hand.renewed >= self._lease:
+            hand.lost = True
+            raise LeaseLost
+        return await self._deliver(job.partition, job.envelope, job.attempt)
 
     async def _finish(self, hand: _Hand, job: Job, text: str | None, *, fetch_next: bool) -> Job | None:
         """Store the outcome (None: the message is given up), however long the server is lost."""
@@ -258,12 +266,14 @@ class Consumer:
         """Renew the leases of what is in hand; cancel a delivery whose lease is lost, or may be."""
         while True:
             await asyncio.sleep(self._lease / 4)
-            for hand in tuple(self._hands.values()):
-                job = hand.job
-                if job is not None and not hand.lost and not await self._renewed(hand, job) and hand.job is job:
-                    hand.lost = True
-                    if hand.delivery is not None:
-                        hand.delivery.cancel()
+            await asyncio.gather(*map(self._renew_one, self._hands.values()))
+
+    async def _renew_one(self, hand: _Hand) -> None:
+        job = hand.job
+        if job is not None and not hand.lost and not await self._renewed(hand, job) and hand.job is job:
+            hand.lost = True
+            if hand.delivery is not None:
+                hand.delivery.cancel()
 
     async def _renewed(self, hand: _Hand, job: Job) -> bool:
         """Renew one lease; return False if it is lost.
@@ -274,8 +284,9 @@ class Consumer:
         if asked - hand.renewed >= self._lease:
             return False
         try:
-            kept = await self._port.extend(job, self._token)
-        except (EngineLost, EngineRefused):
+            async with asyncio.timeout(self._lease / 4):
+                kept = await self._port.extend(job, self._token)
+        except (EngineLost, EngineRefused, TimeoutError):
             return self._now() - hand.renewed < self._lease
         if kept and hand.job is job:
             hand.renewed = asked

@@ -8,7 +8,6 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from reference_queue.distributed._ending import end
-from reference_queue.distributed.errors import EngineLost, EngineRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,9 +109,9 @@ class Outcomes:
                     compared = loop.time()
                     await self._compare(compared)
                 pause = _FIRST_PAUSE
-            except (EngineLost, EngineRefused) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this task nobody learns of any outcome
                 if pause == _FIRST_PAUSE:
-                    _log.warning("Outcomes are waited for until the server is back: %s", error)
+                    _log.warning("Outcomes are waited for until the server is as it should be: %r", error)
                 for watched in self._watched.values():
                     watched.looked = 0.0
                 compared = 0.0

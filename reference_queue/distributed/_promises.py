@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from reference_queue.distributed._outbox import Outbox, Sending
 from reference_queue.distributed.outcome import fail, settle
-from reference_queue.errors import DeadlineExceeded, QueueClosed
+from reference_queue.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from reference_queue.distributed.engine import Engine, Envelope
+    from reference_queue.errors import LoopEnded, QueueClosed
 
 __all__ = ["Promises"]
 
@@ -77,14 +78,11 @@ class Promises:
             if idle in self._idle:
                 self._idle.remove(idle)
 
-    def give_up(self) -> None:
-        """Settle everything with `QueueClosed`."""
-        text = (
-            "The queue was closed before the outcome came. If the message was stored, it is handled all the same; "
-            "send it again with its message_id to get its outcome. Close with 'drain' to wait for it."
-        )
+    def give_up(self, error: type[QueueClosed | LoopEnded], fact: str, advice: str) -> None:
+        """Settle everything with an error of this class."""
+        stored = "If the message was stored, it is handled all the same; send it again with its id to get its outcome."
         for sending in (*self.pending.values(), *self._posting):
-            sending.fail(partial(QueueClosed, text))
+            sending.fail(partial(error, f"{fact} {stored} {advice}"))
 
     def settled(self, message_id: str, outcome: str) -> None:
         """Learn the outcome of a message; this is the engine's `Settled`."""

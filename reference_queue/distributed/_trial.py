@@ -32,7 +32,7 @@ _LONGEST = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a trial found. The first four are counts of messages; the rest says what the harm cost."""
+    """What a trial found. The first four are counts of messages and handlings; the rest is what the harm cost."""
 
     messages: int
     lost: int
@@ -40,9 +40,11 @@ class Report:
     out_of_order: int
     """Handlings that began before an earlier message of the chat had, or after a later one had."""
     duplicated: int
-    """Messages handled again without being said to be delivered again."""
+    """Handlings that bore the same message id and attempt as another."""
     redelivered: int
     """Deliveries beside the first of each message."""
+    late: int
+    """Handlings that a revived worker began when the message had been delivered to another, of those redelivered."""
     longest_pause: float
     """Seconds: the longest time between two handlings of a chat that had messages waiting."""
     seconds: float
@@ -78,6 +80,10 @@ class Trial:
     workers: list[Process] = field(default_factory=list["Process"])
     settled: int = 0
     """How many messages are settled by now."""
+    killed: tuple[int, set[str]] | None = None
+    """The process that was killed and what it had in hand."""
+    queue: DistributedQueue[str, str] | None = None
+    """What sends the messages, while it is open."""
 
     async def start_worker(self) -> Process:
         """Start a worker process; return when it takes messages."""
@@ -112,13 +118,14 @@ class Trial:
             if self.settled * 3 >= self.messages:
                 third.set()
 
+        engine = KINDS[self.kind].engine(self.url, self.lease)
+        queue = DistributedQueue[str, str](
+            engine, name=self.name, partitions=self.partitions, default_deadline=_LONGEST
+        )
         try:
-            await asyncio.gather(*(self.start_worker() for _ in range(workers)))
-            engine = KINDS[self.kind].engine(self.url, self.lease)
-            queue: DistributedQueue[str, str] = DistributedQueue(
-                engine, name=self.name, partitions=self.partitions, default_deadline=_LONGEST
-            )
             async with queue:
+                await asyncio.gather(*(self.start_worker() for _ in range(workers)))
+                self.queue = queue
                 begun = time.monotonic()
                 sent = {text: queue.enqueue(text.split()[0], text, message_id=text) for text in self.texts()}
                 for future in sent.values():
@@ -128,6 +135,7 @@ class Trial:
                     await harm(self)
                 results = await asyncio.gather(*sent.values(), return_exceptions=True)
                 seconds = time.monotonic() - begun
+                self.queue = None
             await self._end_workers()
         finally:
             for process in self.workers:
@@ -161,22 +169,27 @@ class Trial:
         entries = self.entries()
         ended = {text for _, _, what, text, _ in entries if what == "ends"}
         lost = sum(result != text.upper() or text not in ended for text, result in results.items())
-        seen: dict[str, int] = {}
+        seen: dict[str, set[int]] = {}
         last: dict[str, tuple[float, int]] = {}
-        out_of_order = duplicated = 0
+        out_of_order = duplicated = late = 0
         longest = 0.0
         for when, _, what, text, attempt in entries:
             if what != "begins":
+                continue
+            attempts = seen.setdefault(text, set())
+            duplicated += attempt in attempts
+            stale = bool(attempts) and attempt < max(attempts)
+            attempts.add(attempt)
+            if stale:
+                late += 1
                 continue
             chat, number = text.split()
             before, newest = last.get(chat, (when, 0))
             out_of_order += int(number) not in (newest, newest + 1)
             last[chat] = (when, max(newest, int(number)))
             longest = max(longest, when - before)
-            duplicated += text in seen and attempt == 1
-            seen[text] = seen.get(text, 0) + 1
-        redelivered = sum(times - 1 for times in seen.values())
-        return Report(len(results), lost, out_of_order, duplicated, redelivered, longest, seconds)
+        redelivered = sum(len(attempts) - 1 for attempts in seen.values())
+        return Report(len(results), lost, out_of_order, duplicated, redelivered, late, longest, seconds)
 
     # -- harm --------------------------------------------------------------------------------------------
 
@@ -203,6 +216,7 @@ class Trial:
     async def kill_worker(self) -> None:
         """Kill a worker that has a message in hand with -9."""
         process = await self._stopped_worker()
+        self.killed = process.pid, self._in_hand(process.pid)
         process.kill()
         await process.wait()
 

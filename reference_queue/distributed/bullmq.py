@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reference_queue._check import check_count, check_seconds
+from reference_queue._check import check_count, check_duration
 from reference_queue.distributed._bullmq_consumer import Consumer
 from reference_queue.distributed._bullmq_outcomes import Outcomes
 from reference_queue.distributed._bullmq_port import Limits, Port
@@ -29,6 +29,8 @@ class BullMQEngine:
     A partition is a BullMQ queue with a global concurrency of 1, a message is a job whose id is made from the message
     id. An instance has at most 8 connections for commands and one each that waits for messages and for outcomes,
     whatever the number of partitions.
+
+    The server is one, with replicas or without; a cluster would spread the keys of a partition over its nodes.
 
     What is stored survives a crash of the server as far as the server is set up to: with ``appendonly yes``, and
     ``appendfsync always`` if not even the last second may be lost. ``maxmemory-policy`` must be ``noeviction``.
@@ -60,10 +62,10 @@ class BullMQEngine:
         remember_most: int = 50_000,
         dead_most: int = 10_000,
     ) -> None:
-        check_seconds("lease", lease)
+        for name, seconds in (("lease", lease), ("remember", remember)):
+            check_duration(name, seconds)
         if lease < _SHORTEST_LEASE:
             raise ValueError(f"lease={lease!r} is too short. Give seconds of at least {_SHORTEST_LEASE}.")
-        check_seconds("remember", remember)
         for name, count in (("deliveries", deliveries), ("remember_most", remember_most), ("dead_most", dead_most)):
             check_count(name, count)
         self._url = url

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol, TypeAlias
 from zlib import crc32
 
@@ -43,10 +43,11 @@ class Envelope:
 
     @classmethod
     def from_json(cls, text: str) -> Envelope:
-        """Return the envelope that `to_json` was called on."""
-        fields: dict[str, Any] = json.loads(text)
-        fields["trail"] = tuple(fields["trail"])
-        return cls(**fields)
+        """Return the envelope that `to_json` was called on, without what only a newer version would know."""
+        found: dict[str, Any] = json.loads(text)
+        known = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+        known["trail"] = tuple(known.get("trail", ()))
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,11 @@ def settle(
     chat_id: str,
 ) -> None:
     """Settle a future that is not done with what became of its message."""
-    fields: dict[str, Any] = json.loads(outcome)
+    try:
+        fields = _read(outcome)
+    except ValueError as error:
+        fail(future, error)
+        return
     if "cancelled" in fields:
         future.cancel()
     elif "result" in fields:
@@ -80,6 +84,17 @@ def settle(
             future.set_result(value)
     else:
         fail(future, _error(fields, kinds, chat_id))
+
+
+def _read(outcome: str) -> dict[str, Any]:
+    """Return what an outcome says; raise if this queue has not written it."""
+    try:
+        fields: dict[str, Any] = json.loads(outcome)
+        if {"cancelled", "result", "expired", "dead", "unknown", "error"} & fields.keys():
+            return fields
+    except (ValueError, AttributeError):
+        pass
+    raise ValueError(f"The outcome {outcome:.200} was written by something else than this queue. Look for it.")
 
 
 def fail(future: asyncio.Future[Any], error: Exception) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 from uuid import uuid4
 
 from reference_queue._check import check_choice, check_count, check_seconds
 from reference_queue.distributed import outcome
 from reference_queue.distributed._deliveries import Deliveries, around, text_of
+from reference_queue.distributed._ending import end
 from reference_queue.distributed._promises import Promises
 from reference_queue.distributed.engine import Counts, Envelope, partition_of
 from reference_queue.distributed.errors import NotOpen
@@ -18,6 +20,7 @@ from reference_queue.distributed.stats import InstanceStats
 from reference_queue.errors import (
     CalledFromHandler,
     CloseTimeout,
+    LoopEnded,
     QueueClosed,
     ReentrantEnqueue,
     WrongLoop,
@@ -114,7 +117,9 @@ class DistributedQueue(Generic[M, R]):
         self._promises = Promises(engine, loads, outcome.remakeable(errors))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._closing = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        """Opening, and the end of closing."""
+        self._sentinel: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         stats = self.get_memory_stats()
@@ -143,7 +148,8 @@ class DistributedQueue(Generic[M, R]):
             chat_id: messages with equal ids are one chat.
             message: what the handler is called with, after `dumps` and `loads`.
             message_id: tells a message that is sent again from a new one; unique over all chats. A message whose id
-                the server remembers is not handled again: its future gets the outcome of the first. None: a new id.
+                the server remembers is not handled again: its future gets the outcome of the first, be it that its
+                deadline was over. None: a new id.
             deadline: seconds from now in which the message is to be handled. When they are over, the future raises
                 `DeadlineExceeded`; a message still queued is not handled when its turn comes, a running handler
                 is cancelled. The clocks of the machines should agree. None: the queue's ``default_deadline``.
@@ -232,11 +238,13 @@ class DistributedQueue(Generic[M, R]):
             raise QueueClosed("The queue is closed and cannot be opened again. Make a new queue, and a new engine.")
         if self._loop is not None:
             self._running_loop()
-            return
-        await self._engine.open(self._name, self._partitions, self._promises.settled)
-        if self._deliveries is not None:
-            await self._engine.consume(self._deliveries.deliver, self._workers)
-        self._loop = asyncio.get_running_loop()
+        async with self._turn:
+            if self._loop is None:
+                await self._engine.open(self._name, self._partitions, self._promises.settled)
+                if self._deliveries is not None:
+                    await self._engine.consume(self._deliveries.deliver, self._workers)
+                self._loop = loop = asyncio.get_running_loop()
+                self._sentinel = Context().run(loop.create_task, self._watch(), name="reference_queue sentinel")
 
     async def join(self) -> None:
         """Wait until no message sent from here is on its way or waited for; at once if there is none.
@@ -290,7 +298,9 @@ class DistributedQueue(Generic[M, R]):
         self._running_loop()
         self._closed = True
         if mode == "cancel" or not await self._drained(timeout):
-            self._promises.give_up()
+            self._promises.give_up(
+                QueueClosed, "The queue was closed before the outcome came.", "Close with 'drain' to wait for it."
+            )
         await self._promises.outbox.aclose()
         try:
             async with asyncio.timeout(timeout):
@@ -303,8 +313,26 @@ class DistributedQueue(Generic[M, R]):
                 f"{', '.join(map(repr, chats[:_MOST_NAMED]))}{more}. Every future is settled. "
                 "Look for an `except` or `finally` in the handler that swallows CancelledError or waits."
             ) from None
-        async with self._closing:
+        async with self._turn:
+            if self._sentinel is not None:
+                await end([self._sentinel])
             await self._engine.aclose()
+
+    async def _watch(self) -> None:
+        """Live while the queue is open, only to be cancelled when *all* tasks of the loop are.
+
+        `asyncio.run` cancels every task when its main one is done: then nothing is sent and no outcome is read any
+        more, and the futures that somebody still holds would be pending for ever.
+        """
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._closed = True
+            self._promises.give_up(
+                LoopEnded,
+                "The event loop cancelled all of its tasks while the outcome was waited for.",
+                "Close the queue before its loop ends.",
+            )
 
     async def _drained(self, seconds: float | None) -> bool:
         """Wait for what was sent from here and for the handlers that run here; return False if that took longer."""

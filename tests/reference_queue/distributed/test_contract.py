@@ -123,7 +123,7 @@ async def test_an_instance_runs_no_more_handlers_than_it_is_allowed_to(make_queu
 
 
 async def test_a_new_instance_takes_its_share_of_a_partition_that_is_never_empty(make_queue):
-    """An instance lets a partition go after a number of messages in a row."""
+    """An instance lets a partition go after a number of messages in a row; who asks next may be the other."""
     by = []
 
     def worker(number):
@@ -134,10 +134,7 @@ async def test_a_new_instance_takes_its_share_of_a_partition_that_is_never_empty
 
     one = await make_queue(worker(1), partitions=1)
     two = await make_queue(worker(2), partitions=1)
-    for _ in range(4):
-        await asyncio.gather(*(one.enqueue("a", number) for number in range(100)))
-        if set(by) == {1, 2}:
-            break
+    await asyncio.gather(*(one.enqueue("a", number) for number in range(500)))
     assert set(by) == {1, 2}
     assert one.get_memory_stats().completed + two.get_memory_stats().completed == len(by)
 
@@ -570,6 +567,28 @@ async def test_nothing_is_left_when_a_queue_is_closed(make_queue):
     assert asyncio.all_tasks() == before
     gc.collect()
     assert not any(type(thing) is Marked for thing in gc.get_objects())
+
+
+async def test_a_loop_that_ends_with_the_queue_open_settles_every_future(server, kind_name, name, run_program):
+    """Asked in a program of its own: it leaves tasks behind, and is meant to."""
+    told = run_program(
+        f"""
+        from reference_queue.distributed import DistributedQueue
+        from reference_queue.distributed._kinds import KINDS
+
+        async def main():
+            engine = KINDS[{kind_name!r}].engine({server.url!r}, 1.0)
+            queue = DistributedQueue(engine, name={name!r}, partitions=4)
+            await queue.open()
+            stored = queue.enqueue("a", "x")
+            while queue.get_memory_stats().total_queued:
+                await asyncio.sleep(0.01)
+            return [stored, queue.enqueue("b", "y")]
+
+        show(asyncio.run(main()))
+        """
+    )
+    assert told == ["LoopEnded", "LoopEnded"]
 
 
 # -- figures ---------------------------------------------------------------------------------------------
