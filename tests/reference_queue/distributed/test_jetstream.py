@@ -1,0 +1,246 @@
+"""What is JetStream's own: records that decide who has a message, and a client that is never trusted to reconnect."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from reference_queue.distributed import DistributedQueue, EngineRefused, HandlerFailed, OutcomeLost
+from reference_queue.distributed._jetstream_store import Limits, Store, key_of
+from reference_queue.distributed._kinds import KINDS, NatsServer
+from reference_queue.distributed.jetstream import JetStreamEngine
+
+pytestmark = pytest.mark.parametrize("kind", ["jetstream"], indirect=True)
+
+
+def store_of(queue):
+    return queue._engine._store
+
+
+def link_of(queue):
+    return queue._engine._link
+
+
+async def until(condition):
+    """Return when it holds: the server is waited for, which tells nobody here."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - as the docstring says
+            await asyncio.sleep(0.01)
+
+
+async def overwrite(queue, message_id, **fields):
+    """Write the record of a message as another instance would that has taken it over."""
+    record = {
+        "state": "held",
+        "holder": "another",
+        "attempt": 2,
+        "deliveries": 1,
+        "lease": 0.1,
+        "outcome": "",
+        **fields,
+    }
+    await link_of(queue).ask(store_of(queue).record(key_of(message_id)), record)
+
+
+# -- who has a message -----------------------------------------------------------------------------------
+
+
+async def test_an_instance_whose_message_was_taken_over_is_cancelled_and_its_outcome_dropped(make_queue, gate, caplog):
+    gate.hold("m1")
+    queue = await make_queue(gate)
+    result = queue.enqueue("a", "m1", message_id="id")
+    await gate.has_begun("m1")
+    await overwrite(queue, "id")
+    await until(lambda: not gate.running)  # at the next renewal of the lease
+    gate.release("m1")
+    assert await result == "M1"
+    assert gate.begun == ["m1", "m1"]
+    assert "The lease of message 'id' of partition" in caplog.text
+
+
+async def test_an_outcome_that_comes_after_another_ones_is_refused(make_queue, gate):
+    """As of a worker that was stopped, and revived when all was done: it finds the record written."""
+    gate.hold("m1")
+    queue = await make_queue(gate, lease=30)
+    result = queue.enqueue("a", "m1", message_id="id")
+    await gate.has_begun("m1")
+    await overwrite(queue, "id", state="done", outcome=json.dumps({"result": '"of another"'}))
+    gate.release("m1")
+    assert not result.done()
+    again = await make_queue(lease=30)
+    assert await again.enqueue("a", "m1", message_id="id") == "of another"
+    result.cancel()
+
+
+async def test_a_message_that_the_server_delivers_twice_waits_for_the_lease_of_the_first(make_queue, gate):
+    """A server that was killed forgets deliveries of its last moments: JetStream writes them down a moment later."""
+    gate.hold("m1")
+    first = await make_queue(gate, partitions=1, lease=20)
+    result = first.enqueue("a", "m1")
+    await gate.has_begun("m1")
+    second = await make_queue(gate, partitions=1, lease=20)
+    await link_of(second).publish(first._engine._consumer._hands[0].message.reply, b"-NAK")
+    await until(lambda: second._engine._consumer._hands)
+    gate.release("m1")
+    assert await result == "M1"
+    assert await second.enqueue("a", "m2") == "M2"
+    assert gate.begun == ["m1", "m2"]
+    assert second.get_memory_stats().redelivered == 0
+
+
+async def test_what_is_no_message_is_logged_and_left_out(make_queue, gate, caplog):
+    queue = await make_queue(gate, partitions=1)
+    await link_of(queue).ask(store_of(queue).message(0), "not of ours")
+    assert await queue.enqueue("a", "m1") == "M1"
+    assert "A message in partition 0 of queue" in caplog.text
+    assert (await queue.get_server_stats()).total_queued == 0
+
+
+# -- lost connections ------------------------------------------------------------------------------------
+
+
+async def test_an_outcome_that_was_told_while_the_producer_was_not_connected_is_found(make_queue, gate):
+    gate.hold("m1")
+    worker = await make_queue(gate)
+    producer = await make_queue()
+    result = producer.enqueue("a", "m1")
+    await gate.has_begun("m1")
+    producer._engine._servers[:] = ["nats://127.0.0.1:1"]  # nobody listens there
+    link_of(producer)._client.abort()
+    await until(lambda: link_of(producer) is None)
+    gate.release("m1")
+    await until(lambda: worker.get_memory_stats().completed)
+    await until(lambda: not worker._engine._consumer._hands)
+    assert not result.done()
+    producer._engine._servers[:] = worker._engine._servers
+    assert await result == "M1"
+
+
+async def test_a_handler_outlives_the_connection_of_its_instance(make_queue, gate):
+    """And nothing that was not sent before is sent behind a gap: there is nothing of the old connection."""
+    gate.hold("m1")
+    queue = await make_queue(gate, lease=20)
+    results = [queue.enqueue("a", "m1"), queue.enqueue("a", "m2")]
+    await gate.has_begun("m1")
+    link = link_of(queue)
+    link._client.abort()
+    await until(lambda: link_of(queue) not in (None, link))
+    gate.release("m1")
+    assert await asyncio.gather(*results) == ["M1", "M2"]
+    assert gate.begun == ["m1", "m2"]
+    assert not link._client.tasks()
+
+
+async def test_a_server_that_does_not_answer_is_lost_and_taken_up_again(kind, name, gate):
+    """It is stopped, not gone: its connections stay open, and fill up."""
+    with tempfile.TemporaryDirectory(prefix="rq") as folder:
+        server = NatsServer(Path(folder))
+        try:
+            engine = JetStreamEngine(server.url, options={"ping_interval": 0.1})
+            async with DistributedQueue(engine, gate, name=name, partitions=2) as queue:
+                assert await queue.enqueue("a", "m1") == "M1"
+                server.process.send_signal(signal.SIGSTOP)
+                late = [queue.enqueue("a", "m" * 800_000) for _ in range(20)]
+                await until(lambda: engine._link is None)
+                server.process.send_signal(signal.SIGCONT)
+                assert await asyncio.gather(*late) == ["M" * 800_000] * 20
+                assert gate.begun.count("m" * 800_000) == 20
+        finally:
+            server.stop()
+
+
+async def test_streams_that_were_deleted_are_made_again(make_queue, gate):
+    queue = await make_queue(gate)
+    assert await queue.enqueue("a", "m1") == "M1"
+    store, link = store_of(queue), link_of(await make_queue())
+    for stream in (store.messages, store.records):
+        await link.ask(f"$JS.API.STREAM.DELETE.{stream}")
+    assert await queue.enqueue("a", "m2") == "M2"
+
+
+async def test_an_outcome_that_the_server_has_let_go_of_is_lost(make_queue, gate):
+    queue = await make_queue(gate)
+    await queue.enqueue("a", "m1", message_id="id")
+    await link_of(queue).ask(f"$JS.API.STREAM.PURGE.{store_of(queue).records}")
+    with pytest.raises(OutcomeLost, match="the server knows nothing of it any more"):
+        await queue.enqueue("a", "m1", message_id="id")
+    assert gate.begun == ["m1"]
+
+
+# -- refusals --------------------------------------------------------------------------------------------
+
+
+async def test_what_is_too_large_is_refused_and_holds_nothing_up(make_queue):
+    async def handler(message):
+        return "x" * 2_000_000 if message == "large" else message
+
+    queue = await make_queue(handler)
+    with pytest.raises(EngineRefused, match=r"A message of 2000\d+ bytes is more than the NATS server takes"):
+        await queue.enqueue("a", "x" * 2_000_000)
+    with pytest.raises(HandlerFailed, match="The outcome cannot be stored: 2000"):
+        await queue.enqueue("a", "large")
+    assert await queue.enqueue("a", "next") == "next"
+
+
+async def test_a_server_without_jetstream_or_with_a_password_says_so(kind):
+    with tempfile.TemporaryDirectory(prefix="rq") as folder:
+        server = NatsServer(Path(folder), jetstream=False, password="secret")  # noqa: S106 - of this server alone
+        try:
+            for url, text in (
+                (server.url, "does not let this client in"),
+                (server.url.replace("//", "//user:secret@"), "has no JetStream.*nats-server -js"),
+            ):
+                queue = DistributedQueue(JetStreamEngine(url), name="name")
+                with pytest.raises(EngineRefused, match=text):
+                    await queue.open()
+                await queue.aclose()
+        finally:
+            server.stop()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"lease": 0.1}, ValueError, r"lease=0\.1 is too short\. Give seconds of at least 0\.5\."),
+        ({"lease": 5, "remember": 9}, ValueError, r"remember=9 is too short\. Give seconds of at least 10\."),
+        ({"lease": "5"}, TypeError, "lease='5' is not a number"),
+        ({"deliveries": 0}, ValueError, "deliveries=0 is too small"),
+    ],
+)
+def test_an_argument_that_is_out_of_range_is_told(kind, options, error, text):
+    with pytest.raises(error, match=text):
+        JetStreamEngine(**options)
+
+
+def test_queues_whose_names_look_alike_share_no_stream(kind):
+    limits = Limits(1.0, 3, 60.0)
+    names = ["a b", "a_b", "a.b", "a*", "a", "ü", "x" * 300, "x" * 301]
+    stores = [Store(name, 4, limits) for name in names]
+    assert len({store.messages for store in stores} | {store.message(0) for store in stores}) == 2 * len(names)
+    assert all(set(store.messages).isdisjoint(" .*>/\\") and len(store.messages) < 100 for store in stores)
+
+
+def test_without_nats_py_it_is_said_what_to_install(kind):
+    program = """
+import sys
+sys.modules["nats"] = None
+try:
+    import reference_queue.distributed.jetstream
+except ImportError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "pip install 'pytest-taskleak[nats]'" in told
+
+
+def test_every_engine_is_tested(kind):
+    """The contract and the crashes run with whatever stands here."""
+    assert {"bullmq", "jetstream"} <= set(KINDS)
