@@ -23,7 +23,7 @@ from reference_queue.soak.verdict import MIB, checklist, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["main"]
+__all__ = ["heading", "main"]
 
 
 def _above_zero(text: str) -> float:
@@ -99,9 +99,7 @@ async def _run(loads: Sequence[Load], limit: int) -> list[Outcome]:
 
 def _report(outcomes: Sequence[Outcome], plot: Path | None, samples: Path | None) -> int:
     for outcome in outcomes:
-        load = outcome.load
-        print(f"\n{load.rate:,.0f} messages a minute, {load.minutes:g} minutes in {load.seconds:.0f} s\n")
-        print(table(outcome))
+        print("\n", heading(outcome), table(outcome), sep="")
     print("\nThe incident's checklist after deploying, for the reference queue:")
     items = list(checklist(outcomes))
     print(*items, sep="\n")
@@ -114,6 +112,12 @@ def _report(outcomes: Sequence[Outcome], plot: Path | None, samples: Path | None
         print(error, file=sys.stderr)
         return 2
     return 0 if all(item.passed for item in items) else 1
+
+
+def heading(outcome: Outcome) -> str:
+    """Return what stands above the table of a load."""
+    load = outcome.load
+    return f"{load.rate:,.0f} messages a minute, {load.minutes:g} minutes in {load.seconds:.0f} s\n\n"
 
 
 def _write(outcomes: Sequence[Outcome], path: Path) -> None:
