@@ -191,3 +191,9 @@ print(*set(sys.modules) - before)
     rooms = ("pytest_taskleak.explain.", "pytest_taskleak.report.", "pytest_taskleak.growth")
     assert [name for name in brought if name.startswith(rooms)] == []
     assert brought & {"jinja2", "urllib.request", "http.client", "objgraph", "hmac"} == set()
+
+
+def test_no_two_files_of_tests_have_the_same_name():
+    """They are no package: pytest takes the second of a name for the first."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py") if "cases" not in path.parts]
+    assert sorted(names) == sorted(set(names))
