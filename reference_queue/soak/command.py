@@ -18,7 +18,7 @@ from reference_queue.memory import resident
 from reference_queue.soak.load import LOADS, Load, Sample
 from reference_queue.soak.plot import FORMATS, draw
 from reference_queue.soak.run import Outcome, SoakFailed, side_by_side
-from reference_queue.soak.verdict import MIB, checklist, table
+from reference_queue.soak.verdict import MIB, Item, checklist, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -56,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--load", choices=[*LOADS, "both"], default="both", help="which load (default: %(default)s)")
     parser.add_argument("--minutes", type=_above_zero, help="how long, in the bot's time")
     parser.add_argument("--rate", type=_above_zero, help="messages a minute")
-    parser.add_argument("--speed", type=_above_zero, help="how many minutes of the bot's pass in one")
+    parser.add_argument(
+        "--speed",
+        type=_above_zero,
+        help="how many minutes of the bot's pass in one; a speed that is too high measures the machine",
+    )
     parser.add_argument("--chats", type=int, choices=range(1, 10**7), metavar="N", help="how many chats send")
     parser.add_argument("--seed", type=int, help="another sequence of messages")
     parser.add_argument(
@@ -100,9 +104,13 @@ async def _run(loads: Sequence[Load], limit: int) -> list[Outcome]:
 def _report(outcomes: Sequence[Outcome], plot: Path | None, samples: Path | None) -> int:
     for outcome in outcomes:
         print("\n", heading(outcome), table(outcome), sep="")
-    print("\nThe incident's checklist after deploying, for the reference queue:")
-    items = list(checklist(outcomes))
-    print(*items, sep="\n")
+    print("\nThe incident's checklist after deploying, for the reference queue")
+    items: list[Item] = []
+    for outcome in outcomes:
+        print(f"\nat {outcome.load.rate:,.0f} messages a minute")
+        found = list(checklist(outcome))
+        print(*found, sep="\n")
+        items += found
     try:
         if plot is not None:
             draw(outcomes, plot)

@@ -47,10 +47,8 @@ def table(outcome: Outcome) -> str:
         f"{'-' * 9}-+-{'-' * 25}-+-{'-' * 25}",
     ]
     times = {outcome.load.minutes * row / _ROWS for row in range(1, _ROWS + 1)}
-    times |= {samples[-1].minute for samples in (broken, reference) if samples}
+    times |= {samples[-1].minute for name, samples in outcome.samples.items() if outcome.stopped(name)}
     for minute in sorted(times):
-        if any(minute < other <= minute * 1.001 for other in times):
-            continue  # the last sample, just before the end
         cells = [_cells(samples, minute, outcome.load.minutes) for samples in (broken, reference)]
         lines.append(f"{_time(minute):>9} | {cells[0]:>25} | {cells[1]:>25}".rstrip())
     for name in ("broken", "reference"):
@@ -72,30 +70,28 @@ def _cells(samples: Sequence[Sample], minute: float, minutes: float) -> str:
     return f"{nearest.promises:>14,} {nearest.memory / MIB:>6,.0f} MiB"
 
 
-def checklist(outcomes: Sequence[Outcome]) -> Iterator[Item]:
-    """Yield the items of the incident's checklist after deploying, for the reference queue, and what it must hold."""
-    for outcome in outcomes:
-        load, samples = outcome.load, outcome.samples["reference"]
-        under = f"{load.rate:,.0f} messages a minute"
-        whole = bool(samples) and not outcome.stopped("reference")
-        alerts = samples[-1].alerts if samples else 0
-        enough = load.minutes >= HOUR
-        if load.name == "incident":
-            figure = f"{alerts} in {load.minutes:g} minutes{'' if enough else ', which is no hour'}"
-            yield Item(whole and not alerts and enough, "one hour without a promise alert", figure)
-        else:
-            yield Item(whole and not alerts, f"no promise alert at {under}", f"{alerts}")
-        settled = _after_warm_up(samples, load.minutes)
-        most = max((sample.promises for sample in samples), default=0)
-        falls = sum(after.promises < before.promises for before, after in pairwise(settled))
-        figure = f"at most {most:,}, fewer than before in {falls} of {max(len(settled) - 1, 0)} looks"
-        bounded = most < MOST_PROMISES if load.name == "incident" else True
-        yield Item(whole and falls > 0 and bounded, f"promises do not grow steadily at {under}", figure)
-        yield _heap(settled, under, whole=whole)
-        sent = samples[-1].sent if samples else 0
-        reached = sent / load.minutes
-        figure = f"{reached:,.0f} a minute were sent, from {load.chats:,} chats"
-        yield Item(whole and reached >= _KEEPS_UP * load.rate, f"high concurrency at {under}", figure)
+def checklist(outcome: Outcome) -> Iterator[Item]:
+    """Yield the items of the incident's checklist after deploying, for the reference queue under one load."""
+    load, samples = outcome.load, outcome.samples["reference"]
+    whole = bool(samples) and not outcome.stopped("reference")
+    alerts = samples[-1].alerts if samples else 0
+    enough = load.minutes >= HOUR
+    if load.name == "incident":
+        figure = f"{alerts} in {load.minutes:g} minutes{'' if enough else ', which is no hour'}"
+        yield Item(whole and not alerts and enough, "one hour without a promise alert", figure)
+    else:
+        yield Item(whole and not alerts, "no promise alert", f"{alerts}")
+    settled = _after_warm_up(samples, load.minutes)
+    most = max((sample.promises for sample in samples), default=0)
+    falls = sum(after.promises < before.promises for before, after in pairwise(settled))
+    figure = f"at most {most:,}; fewer in {falls} of {max(len(settled) - 1, 0)} looks"
+    bounded = most < MOST_PROMISES if load.name == "incident" else True
+    yield Item(whole and falls > 0 and bounded, "promises do not grow steadily", figure)
+    yield _heap(settled, whole=whole)
+    sent = samples[-1].sent if samples else 0
+    reached = sent / load.minutes
+    figure = f"{reached:,.0f} a minute, from {load.chats:,} chats"
+    yield Item(whole and reached >= _KEEPS_UP * load.rate, "high concurrency", figure)
 
 
 _KEEPS_UP = 0.9
@@ -106,8 +102,8 @@ def _after_warm_up(samples: Sequence[Sample], minutes: float) -> list[Sample]:
     return [sample for sample in samples if sample.minute >= minutes * _WARM_UP]
 
 
-def _heap(samples: Sequence[Sample], under: str, *, whole: bool) -> Item:
-    what = f"memory does not grow at {under}"
+def _heap(samples: Sequence[Sample], *, whole: bool) -> Item:
+    what = "memory does not grow"
     try:
         found = trend([sample.minute for sample in samples], [sample.memory for sample in samples])
     except ValueError as error:
@@ -115,6 +111,6 @@ def _heap(samples: Sequence[Sample], under: str, *, whole: bool) -> Item:
     span = samples[-1].minute - samples[0].minute
     figure = (
         f"{found.growth / MIB:+.2f} ± {found.error / MIB:.2f} MiB in {_time(span)} "
-        f"(95 %; may be {MOST_GROWTH / MIB:.0f} MiB at most)"
+        f"(95 %; at most {MOST_GROWTH / MIB:.0f} MiB)"
     )
     return Item(whole and found.most <= MOST_GROWTH, what, figure)

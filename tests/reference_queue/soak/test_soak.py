@@ -119,7 +119,7 @@ def samples(load, *, promises=lambda part: 10 + int(part * 100) % 3, memory=lamb
 
 def judged(load, **reference):
     outcome = Outcome(load, 300 * MIB, {"broken": samples(load), "reference": samples(load, **reference)})
-    return [item.passed for item in checklist([outcome])]
+    return [item.passed for item in checklist(outcome)]
 
 
 def test_a_queue_that_holds_passes():
@@ -154,7 +154,7 @@ def test_memory_that_finds_its_level_in_the_first_third_does_not_grow():
 def test_a_queue_that_was_stopped_or_told_nothing_fails_everything():
     assert judged(LOADS["incident"], memory=lambda part: 22 * MIB if part < 1 else 301 * MIB) == [False] * 4
     outcome = Outcome(LOADS["incident"], 300 * MIB)
-    assert [item.passed for item in checklist([outcome])] == [False] * 4
+    assert [item.passed for item in checklist(outcome)] == [False] * 4
 
 
 def test_the_table_is_the_incidents():
