@@ -1,7 +1,8 @@
 """The queue over several processes and machines, with the API and the promises of `MessageQueue`.
 
 A server keeps the messages; an `Engine` is that server as one instance sees it. `reference_queue.distributed.bullmq`
-has one for Redis and Valkey (``pip install 'pytest-taskleak[redis]'``).
+has one for Redis and Valkey (``pip install 'pytest-taskleak[redis]'``), `reference_queue.distributed.jetstream` one for
+NATS JetStream (``pip install 'pytest-taskleak[nats]'``).
 
     from reference_queue.distributed import DistributedQueue
     from reference_queue.distributed.bullmq import BullMQEngine

@@ -297,6 +297,8 @@ class Consumer:
                 on = hand.record
                 if hand.lost or on is None:
                     raise _LeaseLost
+                if record.state == "held" and on.state != "held":
+                    return  # a renewal that comes after the outcome must not take its place
                 sent = loop.time()
                 try:
                     written = await self._store.write(link, hand.key, record, on.sequence)

@@ -12,7 +12,7 @@ import asyncio
 import base64
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,9 +82,9 @@ class Record:
 
     def as_sent(self) -> dict[str, Any]:
         """Return what is stored of it."""
-        fields = asdict(self)
-        del fields["sequence"], fields["written"]
-        return fields
+        stored = asdict(self)
+        del stored["sequence"], stored["written"]
+        return stored
 
 
 class Store:
@@ -250,7 +250,9 @@ class Store:
         if found is None:
             return None
         written = datetime.fromisoformat(found["time"]).timestamp()
-        return Record(**json.loads(base64.b64decode(found["data"])), sequence=found["seq"], written=written)
+        stored = json.loads(base64.b64decode(found["data"]))
+        known: dict[str, Any] = {each.name: stored[each.name] for each in fields(Record) if each.name in stored}
+        return Record(**known, sequence=found["seq"], written=written)
 
     async def now(self, link: Link) -> float:
         """Return the server's time, in seconds since the epoch; 0 if it does not tell (before 2.10)."""
@@ -282,8 +284,8 @@ class Store:
                 for each in delivered
             )
         )
-        keys = [json.loads(base64.b64decode(first["data"]))["message_id"] for first in firsts if first is not None]
-        records = await asyncio.gather(*(self.read(link, key_of(key)) for key in keys))
+        keys = [_key_in(first["hdrs"]) for first in firsts if first is not None and "hdrs" in first]
+        records = await asyncio.gather(*(self.read(link, key) for key in keys))
         now = await self.now(link)
         stored, dead = await asyncio.gather(
             link.ask(f"{_API}.STREAM.INFO.{self.messages}"),
@@ -308,3 +310,9 @@ async def _of_stream(link: Link, answer: Awaitable[dict[str, Any]]) -> dict[str,
             raise
         link.fail("it has the streams no more")
         raise EngineLost(str(refused)) from None
+
+
+def _key_in(headers: str) -> str:
+    """Return the key of a message from its headers, as they come with a stored message."""
+    found = re.search(rb"Nats-Msg-Id: (\w+)", base64.b64decode(headers))
+    return found[1].decode() if found else "none"

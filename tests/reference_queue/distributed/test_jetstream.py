@@ -79,6 +79,25 @@ async def test_an_outcome_that_comes_after_another_ones_is_refused(make_queue, g
     result.cancel()
 
 
+async def test_a_renewal_that_comes_after_the_outcome_does_not_take_its_place(make_queue, gate):
+    gate.hold("m1")
+    queue = await make_queue(gate, partitions=1, lease=20)
+    result = queue.enqueue("a", "m1", message_id="id")
+    await gate.has_begun("m1")
+    consumer = queue._engine._consumer
+    hand = consumer._hands[0]
+    await hand.lock.acquire()
+    gate.release("m1")
+    await until(lambda: hand.delivery is None and hand.lock._waiters)  # the outcome is next
+    renewal = asyncio.create_task(consumer._renew_one(hand))
+    await until(lambda: len(hand.lock._waiters) == 2)
+    hand.lock.release()
+    assert await result == "M1"
+    await renewal
+    record = await store_of(queue).read(link_of(queue), key_of("id"))
+    assert (record.state, record.outcome) == ("done", json.dumps({"result": '"M1"'}))
+
+
 async def test_a_message_that_the_server_delivers_twice_waits_for_the_lease_of_the_first(make_queue, gate):
     """A server that was killed forgets deliveries of its last moments: JetStream writes them down a moment later."""
     gate.hold("m1")
