@@ -51,10 +51,11 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check
 
 # The queue is the plugin's first customer: its tests, each several times over, with every kind that is looked for.
-# Not those in which other processes do the work: what they keep, nobody counts here, and each takes its time.
+# A process for each file, because what it imports is counted with every repetition. Not those in which other processes
+# do the work: what these keep, nobody counts here.
 validate: $(VENV)/.test
-	$(BIN)/python -m pytest -p taskleak --taskleak=fail --taskleak-kinds=all --taskleak-repeat=3 \
-		--numprocesses=$(JOBS) --dist=worksteal tests/reference_queue/*.py $(ARGS)
+	@printf '%s\n' tests/reference_queue/test_*.py | xargs -n 1 -P $$(getconf _NPROCESSORS_ONLN || echo 1) -t \
+		$(BIN)/python -m pytest -p taskleak --taskleak=fail --taskleak-kinds=all --taskleak-repeat=3 -q --no-header $(ARGS)
 
 types: $(VENV)/.types
 	$(BIN)/mypy
