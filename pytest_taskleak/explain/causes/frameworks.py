@@ -8,6 +8,21 @@ _PENDING = ("pending",)
 _OPEN = ("transport",)
 
 TOOLS: dict[str, Row] = {
+    # this project's own
+    "reference_queue monitor": Row(
+        "Use it in `async with Monitor(queue):`, whose end is the task's; or call `look()` and make no task.",
+        _PENDING,
+        package="reference_queue",
+        stands=("Monitor._run",),
+        made=("Monitor.__aenter__",),
+    ),
+    "reference_queue": Row(
+        "Use it in `async with MessageQueue(...) as queue:`, or `await queue.aclose()` in the end.",
+        _PENDING,
+        package="reference_queue",
+        stands=("Pool._watch", "Lookout._look"),
+        made=("Pool.spawn",),
+    ),
     # aiojobs 1.4.0
     "aiojobs": Row(
         "Use it in `async with aiojobs.Scheduler() as scheduler:`, or `await scheduler.close()` in the end.",
