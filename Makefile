@@ -8,6 +8,9 @@ JOBS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN || echo 1))
 # Where it is set, the hundreds of processes that the tests start would each compile all that they import.
 unexport PYTHONDONTWRITEBYTECODE
 
+# What `make validate` repeats.
+REPEATED ?= $(wildcard tests/reference_queue/test_*.py)
+
 .PHONY: help demo test validate lint types golden bench bench-here clean
 
 help:
@@ -54,7 +57,7 @@ lint: $(VENV)/.lint
 # A process for each file, because what it imports is counted with every repetition. Not those in which other processes
 # do the work: what these keep, nobody counts here.
 validate: $(VENV)/.test
-	@printf '%s\n' tests/reference_queue/test_*.py | xargs -n 1 -P $$(getconf _NPROCESSORS_ONLN || echo 1) -t \
+	@printf '%s\n' $(REPEATED) | xargs -n 1 -P $$(getconf _NPROCESSORS_ONLN || echo 1) -t \
 		$(BIN)/python -m pytest -p taskleak --taskleak=fail --taskleak-kinds=all --taskleak-repeat=3 -q --no-header $(ARGS)
 
 types: $(VENV)/.types

@@ -8,6 +8,7 @@ import importlib.util
 from pathlib import Path
 
 import aiohttp
+import fastapi.routing
 import pytest
 import uvicorn
 from aiohttp import web
@@ -126,6 +127,8 @@ async def on_fastapi(handler, **options):
             await session.close()  # a connection that is kept alive would be waited for
             server.should_exit = True
             await serving
+            # FastAPI (0.165) keeps an entry for each function that ever was an endpoint; a program has one application.
+            fastapi.routing._endpoint_context_cache.clear()
 
 
 @pytest.fixture(params=[on_aiohttp, on_fastapi])
