@@ -46,8 +46,14 @@ $(VENV)/.types: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py
 
+# Two runs: what the queue's tests import (web frameworks, clients of servers, metrics) would lie in the heap that the
+# plugin's tests search; a search takes half as long again with it. With ARGS, one of the two may have no test to run.
+RUN_TESTS = $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
+OR_NONE = $(if $(ARGS),|| [ $$? -eq 5 ])
+
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
+	$(RUN_TESTS) --ignore=tests/reference_queue tests pytest_taskleak $(OR_NONE)
+	$(RUN_TESTS) tests/reference_queue reference_queue README.md $(OR_NONE)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
