@@ -9,5 +9,6 @@ runs in a process of its own, so that its memory is its own, and is stopped when
 - `trend`: whether a figure grows, by regression.
 - `verdict`: the table, and the incident's checklist with the result of each item.
 - `plot`: live promises and memory over time.
+- `files`: whole or not at all.
 - `command`: the command line.
 """

@@ -7,14 +7,13 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reference_queue.errors import MemoryUnknown
 from reference_queue.memory import resident
+from reference_queue.soak.files import write
 from reference_queue.soak.load import LOADS, Load, Sample
 from reference_queue.soak.plot import FORMATS, draw
 from reference_queue.soak.run import Outcome, SoakFailed, side_by_side
@@ -138,11 +137,7 @@ def _write(outcomes: Sequence[Outcome], path: Path) -> None:
         }
         for outcome in outcomes
     ]
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as file:
-        json.dump(document, file, indent=1)
-    os.replace(file.name, path)  # noqa: PTH105 - the name of a temporary file is text
+    write(path, json.dumps(document, indent=1).encode())
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING, Any
+
+from reference_queue.soak.files import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from reference_queue.soak.run import Outcome
 
@@ -54,11 +55,6 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
             each.grid(visible=True, alpha=0.3)
         memory.legend(loc="best", frameon=False)
         promises.legend(loc="best", frameon=False)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        figure.savefig(name, format=path.suffix[1:].lower(), dpi=120)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:].lower(), dpi=120)
+    write(path, picture.getvalue())

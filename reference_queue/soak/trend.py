@@ -25,6 +25,11 @@ class Trend(NamedTuple):
     """Half of the 95 % confidence interval of `growth`."""
 
     @property
+    def least(self) -> float:
+        """The least that it must have grown, with 97.5 % confidence."""
+        return self.growth - self.error
+
+    @property
     def most(self) -> float:
         """The most that it may have grown, with 97.5 % confidence."""
         return self.growth + self.error

@@ -20,7 +20,7 @@ MOST_GROWTH = 4 * MIB
 """Bytes by which the reference queue's memory may have grown over the run after its warm-up: what allocators take at a
 time. The incident's queue took 450 MB in ten minutes."""
 MOST_PROMISES = 50
-"""Live promises at the incident's load, by the incident's own table."""
+"""Live promises at the incident's load, by the incident's own table; and by so many more, surely, they climb."""
 HOUR = 60
 _WARM_UP = 1 / 3
 """The part of a run in which memory may find its level."""
@@ -82,11 +82,7 @@ def checklist(outcome: Outcome) -> Iterator[Item]:
     else:
         yield Item(whole and not alerts, "no promise alert", f"{alerts}")
     settled = _after_warm_up(samples, load.minutes)
-    most = max((sample.promises for sample in samples), default=0)
-    falls = sum(after.promises < before.promises for before, after in pairwise(settled))
-    figure = f"at most {most:,}; fewer in {falls} of {max(len(settled) - 1, 0)} looks"
-    bounded = most < MOST_PROMISES if load.name == "incident" else True
-    yield Item(whole and falls > 0 and bounded, "promises do not grow steadily", figure)
+    yield _promises(samples, settled, whole=whole, bounded=load.name == "incident")
     yield _heap(settled, whole=whole)
     sent = samples[-1].sent if samples else 0
     reached = sent / load.minutes
@@ -100,6 +96,21 @@ _KEEPS_UP = 0.9
 
 def _after_warm_up(samples: Sequence[Sample], minutes: float) -> list[Sample]:
     return [sample for sample in samples if sample.minute >= minutes * _WARM_UP]
+
+
+def _promises(samples: Sequence[Sample], settled: Sequence[Sample], *, whole: bool, bounded: bool) -> Item:
+    """Judge live promises: one that falls now and then may climb all the same, so the line through all counts, too."""
+    what = "promises do not grow"
+    most = max((sample.promises for sample in samples), default=0)
+    falls = sum(after.promises < before.promises for before, after in pairwise(settled))
+    fewer = f"fewer in {falls} of {max(len(settled) - 1, 0)}"
+    try:
+        found = trend([sample.minute for sample in settled], [sample.promises for sample in settled])
+    except ValueError:
+        return Item(False, what, f"at most {most:,}; {fewer}")  # noqa: FBT003 - a failed item
+    climbs = found.least >= MOST_PROMISES
+    passed = whole and falls > 0 and not climbs and (most < MOST_PROMISES or not bounded)
+    return Item(passed, what, f"at most {most:,}; {found.growth:+,.0f} ± {found.error:,.0f}; {fewer}")
 
 
 def _heap(samples: Sequence[Sample], *, whole: bool) -> Item:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reference_queue.soak.command import main
+from reference_queue.soak.files import write
 from reference_queue.soak.load import LOADS, Load, Sample
 from reference_queue.soak.plot import draw
 from reference_queue.soak.run import Outcome, SoakFailed, side_by_side
@@ -142,6 +143,24 @@ def test_what_does_not_hold_fails_its_item(failed, reference):
     assert judged(LOADS["incident"], **reference) == [number != failed for number in range(4)]
 
 
+@pytest.mark.parametrize("name", LOADS)
+def test_promises_that_climb_with_dips_between_fail(name):
+    """At the heavy load nothing else bounds them."""
+    dips = itertools.cycle([0, 300])
+    assert not judged(LOADS[name], promises=lambda part: 100 + int(part * 4_500) - next(dips))[1]
+
+
+def test_the_checklist_is_no_wider_than_a_terminal():
+    load = LOADS["heavy"]
+    climbs = samples(load, promises=lambda part: int(part * 5_000) - int(part * 100) % 7 * 90)
+    for item in checklist(Outcome(load, 300 * MIB, {"broken": climbs, "reference": climbs})):
+        assert len(str(item)) <= 80
+
+
+def test_promises_that_go_up_and_down_at_the_heavy_load_pass():
+    assert judged(LOADS["heavy"], promises=lambda part: 500 + int(part * 100) * 37 % 400)[1]
+
+
 def test_less_than_an_hour_is_no_hour():
     load = dataclasses.replace(LOADS["incident"], minutes=59)
     assert judged(load) == [False, True, True, True]
@@ -183,6 +202,20 @@ def test_the_picture_is_written_whole(tmp_path, suffix):
     draw([outcome], path)
     assert path.read_bytes().lstrip()[:5] in (b"<?xml", b"\x89PNG\r", b"%PDF-")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@linux
+def test_a_file_is_readable_as_new_files_are(tmp_path):
+    (tmp_path / "other").touch()
+    write(tmp_path / "soak.json", b"[]")
+    assert (tmp_path / "soak.json").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path):
+    (tmp_path / "soak.json").mkdir()
+    with pytest.raises(OSError, match=r"soak\.json"):
+        write(tmp_path / "soak.json", b"[]")
+    assert [path.name for path in tmp_path.iterdir()] == ["soak.json"]
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path):
