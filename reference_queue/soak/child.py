@@ -133,10 +133,10 @@ async def soak(subject: Subject, load: Load, limit: int) -> None:
         for _ in range(behind):
             subject.send(next(messages))
         sent += behind
-        if elapsed >= written * load.seconds / SAMPLES:
+        memory = resident()  # at every turn: samples of a long run are seconds apart, in which memory runs far ahead
+        if elapsed >= written * load.seconds / SAMPLES or memory > limit:
             written += 1
             monitor.look()
-            memory = resident()
             sample = Sample(
                 minute, subject.alive(), memory, sent, alerts.count, subject.figures.get_memory_stats().total_queued
             )

@@ -254,6 +254,26 @@ def test_the_soak_holds_the_reference_queue_and_stops_the_broken_one(tmp_path, c
 
 @linux
 @pytest.mark.usefixtures("childless")
+async def test_a_queue_is_stopped_at_the_limit_and_not_at_the_next_sample():
+    """Samples of this run are four seconds apart, and the broken queue passes the limit before the second of them."""
+    load, limit = dataclasses.replace(LOADS["heavy"], minutes=10), 32 * MIB
+    last = asyncio.get_running_loop().create_future()
+
+    def tell(name, sample):
+        if name == "broken" and sample.memory > limit:
+            last.set_result(sample)
+
+    run = asyncio.create_task(side_by_side(load, limit, tell))
+    try:
+        sample = await asyncio.wait_for(last, timeout=60)
+    finally:
+        run.cancel()
+        await asyncio.wait([run])
+    assert sample.memory < limit + 6 * MIB
+
+
+@linux
+@pytest.mark.usefixtures("childless")
 async def test_no_child_is_left_when_the_soak_is_cancelled():
     begun = asyncio.Event()
     load = dataclasses.replace(SHORT, speed=1)
