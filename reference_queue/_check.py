@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["check_bound", "check_choice", "check_count", "check_duration", "check_seconds"]
+__all__ = ["check_bound", "check_choice", "check_count", "check_duration", "check_seconds", "check_text"]
 
 
 def check_count(name: str, count: Any) -> None:
@@ -40,6 +40,14 @@ def check_seconds(name: str, seconds: Any, *, zero: bool = False) -> None:
     if not (math.isfinite(seconds) and (seconds > 0 or (zero and seconds == 0))):
         least = "of at least 0" if zero else "above 0"
         raise ValueError(f"{name}={seconds!r} is out of range. Give seconds {least}, or None for no limit.")
+
+
+def check_text(name: str, text: object) -> None:
+    """Raise unless it is a str that is not empty."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name}={text!r} is not a str. Give text, which is the same in every process.")
+    if not text:
+        raise ValueError(f"{name}={text!r} is empty. Give text that tells it from others.")
 
 
 def check_duration(name: str, seconds: Any) -> None:

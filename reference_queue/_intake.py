@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from reference_queue._check import check_seconds
 from reference_queue._message import new_chat
+from reference_queue._refusals import closed
 from reference_queue._steps import handled_around, inside_handler_of
 from reference_queue.errors import (
     DeadlineExceeded,
     MemoryFull,
     MessageDropped,
-    QueueClosed,
     QueueFull,
     ReentrantEnqueue,
 )
@@ -49,7 +49,7 @@ class Intake(Generic[M, R]):
         The caller has filled in who waits for it and its context.
         """
         if self.closed:
-            raise self.closed_error()
+            raise closed()
         if deadline is None:
             deadline = self.default_deadline
         else:
@@ -160,11 +160,3 @@ class Intake(Generic[M, R]):
         self.expired += 1
         if message.posted and accepted:
             self.pool.report("A posted message missed its deadline", message.chat, error)
-
-    @staticmethod
-    def closed_error() -> QueueClosed:
-        """Return the error for a message that comes too late."""
-        return QueueClosed(
-            "The queue is closed or closing and takes no more messages. "
-            "Stop what sends them before aclose(), or make a new queue."
-        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reference_queue._check import check_seconds
 from reference_queue._message import FromThread
+from reference_queue._refusals import closed
 from reference_queue.errors import QueueError, WrongLoop
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def send(
     """Send a message to the intake's loop and return the future of its result, which is always settled."""
     check_seconds("deadline", deadline)
     if intake.closed:
-        raise intake.closed_error()
+        raise closed()
     if deadline is None:
         deadline = intake.default_deadline
     message: FromThread[M, R] = FromThread()

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Literal
 
-from reference_queue._check import check_count, check_seconds
+from reference_queue._check import check_count, check_duration
 from reference_queue.memory import Meter, Reading, give_back
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ class MemoryBreaker:
                 "Give parts of the limit, 0 < close_at < open_at <= 1, such as 0.8 and 0.7."
             )
         for name, seconds in (("retry_after", retry_after), ("every", every)):
-            check_seconds(name, seconds)
-            if seconds is None:  # pyright: ignore[reportUnnecessaryComparison] - who has no types gives anything
-                raise TypeError(f"{name}=None is not a number. Give seconds above 0.")
+            check_duration(name, seconds)
         check_count("trial", trial)
         if limit is not None:
             check_count("limit", limit)

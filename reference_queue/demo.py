@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from reference_queue.distributed._ending import end
 from reference_queue.distributed._kinds import KINDS
+from reference_queue.distributed._tasks import end
 from reference_queue.distributed._trial import Report, Trial
 from reference_queue.distributed.errors import EngineLost
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reference_queue._check import check_count, check_seconds
+from reference_queue._check import check_count, check_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,9 +99,7 @@ class Monitor:
         cache: Callable[[], int] | None = None,
         name: str = "",
     ) -> None:
-        check_seconds("every", every)
-        if every is None:  # pyright: ignore[reportUnnecessaryComparison] - who has no types gives anything
-            raise TypeError("every=None is not a number. Give seconds above 0.")
+        check_duration("every", every)
         check_count("high_volume", high_volume)
         if too_many_pending is None:
             workers: int = getattr(queue, "workers", 0)

@@ -14,10 +14,11 @@ from reference_queue._lookout import Lookout
 from reference_queue._message import Message, Posted
 from reference_queue._observed import observed
 from reference_queue._pool import Pool
+from reference_queue._refusals import called_from_handler, still_running
 from reference_queue._room import Policy, Room
 from reference_queue._steps import inside_handler_of
 from reference_queue._threads import send
-from reference_queue.errors import CalledFromHandler, CloseTimeout, QueueClosed, WrongLoop
+from reference_queue.errors import QueueClosed, WrongLoop
 from reference_queue.stats import MemoryStats
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ R = TypeVar("R")
 CloseMode = Literal["drain", "cancel"]
 
 _log = logging.getLogger("reference_queue")
-
-_MOST_NAMED = 5
-"""So many chats are named in an error's text."""
 
 
 class MessageQueue(Generic[M, R]):
@@ -292,14 +290,9 @@ class MessageQueue(Generic[M, R]):
         queue_closed = getattr(self._pool.handler, "queue_closed", None)
         if queue_closed is not None:
             await queue_closed()
-        stuck = [repr(each.chat.chat_id) for each in self._pool.workers if each.chat is not None]
+        stuck = [each.chat.chat_id for each in self._pool.workers if each.chat is not None]
         if stuck and not in_time:
-            more = ", ..." if len(stuck) > _MOST_NAMED else ""
-            raise CloseTimeout(
-                f"{len(stuck)} handlers still run after their cancellation, those of the chats "
-                f"{', '.join(stuck[:_MOST_NAMED])}{more}. Every future is settled. "
-                "Look for an `except` or `finally` in the handler that swallows CancelledError or waits."
-            )
+            raise still_running(stuck)
         while self._pool.tasks:
             await asyncio.wait(self._pool.tasks)
 
@@ -382,10 +375,7 @@ class MessageQueue(Generic[M, R]):
 
     def _refuse_handlers(self, method: str) -> None:
         if inside_handler_of(self._pool):
-            raise CalledFromHandler(
-                f"{method}() was awaited in a handler of the queue, which would wait for itself. "
-                "Call it where the queue was made, after what sends messages."
-            )
+            raise called_from_handler(method)
 
 
 async def _within(seconds: float | None, wait: Coroutine[Any, Any, None]) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from reference_queue._steps import FATAL
 from reference_queue.distributed._bullmq_port import BLOCK, LeaseLost
-from reference_queue.distributed._ending import end
+from reference_queue.distributed._tasks import begin, end
 from reference_queue.distributed.errors import EngineLost, EngineRefused
 
 if TYPE_CHECKING:
@@ -73,9 +72,7 @@ class Consumer:
         self._renewing = self._start(self._renew(), "renew leases")
 
     def _start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        # An empty context: otherwise the variables of whoever came first would live as long as the task.
-        create = asyncio.get_running_loop().create_task
-        task: asyncio.Task[Any] = Context().run(create, work, name=f"reference_queue {name}")
+        task = begin(work, name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

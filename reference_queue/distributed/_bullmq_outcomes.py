@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextvars import Context
 from typing import TYPE_CHECKING
 
-from reference_queue.distributed._ending import end
+from reference_queue.distributed._tasks import begin, end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,9 +69,7 @@ class Outcomes:
         async with self._beginning:
             if self._after is None:
                 self._after = await self._port.last_events()
-                # An empty context: otherwise the variables of whoever came first would live as long as the task.
-                create = asyncio.get_running_loop().create_task
-                self._reading = Context().run(create, self._read(self._after), name="reference_queue read outcomes")
+                self._reading = begin(self._read(self._after), "read outcomes")
 
     def stored(self, message_ids: Iterable[str]) -> None:
         """Learn that these messages are on the server."""

@@ -94,7 +94,7 @@ class Deliveries:
         self.redelivered += attempt > 1
         try:
             return await self._outcome(envelope)
-        except BaseException:
+        except BaseException:  # whatever ended it, a cancellation mostly, no outcome was reached; it is raised on
             self.given_back += 1
             raise
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from contextvars import Context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,6 +14,7 @@ from reference_queue.distributed import outcome
 from reference_queue.distributed._jetstream_link import TOO_LARGE, Refused
 from reference_queue.distributed._jetstream_pulls import Pulls
 from reference_queue.distributed._jetstream_store import Record, key_of
+from reference_queue.distributed._tasks import begin
 from reference_queue.distributed.engine import Envelope
 from reference_queue.distributed.errors import EngineLost, EngineRefused
 
@@ -93,9 +93,7 @@ class Consumer:
         self._renewer = self._start(self._renew(), "renew leases")
 
     def _start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        # An empty context: otherwise the variables of whoever came first would live as long as the task.
-        create = asyncio.get_running_loop().create_task
-        task: asyncio.Task[Any] = Context().run(create, work, name=f"reference_queue {name}")
+        task = begin(work, name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

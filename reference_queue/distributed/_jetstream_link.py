@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from contextvars import Context
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from reference_queue.distributed._tasks import begin
 from reference_queue.distributed.errors import EngineLost, EngineRefused
 
 try:
@@ -140,7 +140,7 @@ class Link:
                     f"The NATS server at {', '.join(servers)} does not let this client in: {why}"
                 ) from None
             raise EngineLost(f"No NATS server was reached at {', '.join(servers)}: {why!r}") from None
-        except BaseException:
+        except BaseException:  # a cancellation, too, must not leave the client's tasks behind; it is raised on
             await self.aclose()
             raise
 
@@ -244,7 +244,7 @@ class Link:
         self._tasks |= self._client.tasks()
         loop = asyncio.get_running_loop()
         # In a task of its own, which goes on when the caller is cancelled: half closed, it would leave tasks behind.
-        self._tasks.add(Context().run(loop.create_task, self._client.close()))
+        self._tasks.add(begin(self._client.close(), "disconnect"))
         timer = loop.call_later(_CLOSE_IN, self._client.abort)
         try:
             while left := {task for task in self._tasks | self._client.tasks() if not task.done()}:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import Context
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from reference_queue.distributed import outcome
+from reference_queue.distributed._tasks import begin
 from reference_queue.distributed.errors import EngineLost, EngineRefused
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ class Outcomes:
     def _look_at(self, keys: set[str]) -> None:
         self._unsure |= keys
         if self._unsure and (self._looking is None or self._looking.done()):
-            create = asyncio.get_running_loop().create_task
-            self._looking = Context().run(create, self._look(), name="reference_queue look at outcomes")
+            self._looking = begin(self._look(), "look at outcomes")
 
     async def _look(self) -> None:
         pause = _FIRST_PAUSE

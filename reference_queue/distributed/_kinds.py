@@ -129,7 +129,7 @@ class NatsServer:
         while not (ports.exists() and ports.read_text(encoding="utf-8")):
             if self.process.poll() is not None or time.monotonic() > until:
                 raise TimeoutError(f"{found} did not start; it ended with {self.process.poll()}.")
-            time.sleep(0.01)
+            time.sleep(0.01)  # another process is waited for, which writes a file and tells nobody; until 60 s are over
         (url,) = json.loads(ports.read_text(encoding="utf-8"))["nats"]
         self._port = int(url.rsplit(":", 1)[1])
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reference_queue.distributed._ending import end
+from reference_queue.distributed._tasks import begin, end
 from reference_queue.distributed.errors import EngineLost, EngineRefused
 from reference_queue.distributed.outcome import fail
 
@@ -96,15 +95,10 @@ class Outbox:
         line = self._lines.get(sending.partition)
         if line is None:
             line = self._lines[sending.partition] = _Line()
-            # An empty context: otherwise the variables of whoever came first would live as long as the task.
-            Context().run(self._start, sending.partition, line)
+            task = begin(self._send(sending.partition, line), f"sender of partition {sending.partition}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         line.waiting.append(sending)
-
-    def _start(self, partition: int, line: _Line) -> None:
-        name = f"reference_queue sender of partition {partition}"
-        task = asyncio.get_running_loop().create_task(self._send(partition, line), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
         """Stop sending, and return when no task is left."""

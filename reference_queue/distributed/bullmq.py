@@ -80,7 +80,7 @@ class BullMQEngine:
         port = Port(self._url, self._prefix, name, partitions, self._limits)
         try:
             await port.prepare()
-        except BaseException:
+        except BaseException:  # a cancellation, too, must not leave connections behind; it is raised on
             await port.aclose()
             raise
         self._port = port

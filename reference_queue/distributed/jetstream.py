@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reference_queue._check import check_count, check_seconds
@@ -15,10 +14,11 @@ from reference_queue.distributed._jetstream_consumer import Consumer
 from reference_queue.distributed._jetstream_link import Link
 from reference_queue.distributed._jetstream_outcomes import Outcomes
 from reference_queue.distributed._jetstream_store import Limits, Store, key_of
+from reference_queue.distributed._tasks import begin
 from reference_queue.distributed.errors import EngineLost, EngineRefused, NotOpen, PartitionMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reference_queue.distributed.engine import Counts, Deliver, Envelope, Settled
 
@@ -98,10 +98,10 @@ class JetStreamEngine:
         """Connect, and make the streams; see `Engine.open`."""
         store = Store(name, partitions, self._limits)
         outcomes = Outcomes(store, self._link_now, settled)
-        link = await _start(self._connect(store, outcomes), "connect")
+        link = await begin(self._connect(store, outcomes), "connect")
         self._store, self._outcomes, self._link = store, outcomes, link
         self._linked.set()
-        self._keeper = _start(self._keep(link, store, outcomes), "keep connected")
+        self._keeper = begin(self._keep(link, store, outcomes), "keep connected")
 
     async def send(self, partition: int, envelopes: Sequence[Envelope]) -> None:
         """Store messages behind all others; see `Engine.send`."""
@@ -137,7 +137,7 @@ class JetStreamEngine:
         link = self._link
         if link is not None:
             try:
-                await _start(self._consumer.attach(link), "ask for messages")
+                await begin(self._consumer.attach(link), "ask for messages")
             except EngineLost:
                 pass  # the next link is attached by `_keep`
             except EngineRefused as error:
@@ -172,7 +172,7 @@ class JetStreamEngine:
             await outcomes.attach(link)
             if self._consumer is not None:
                 await self._consumer.attach(link)
-        except BaseException:
+        except BaseException:  # a cancellation, too, must not leave the connection behind; it is raised on
             await link.aclose()
             raise
         return link
@@ -225,8 +225,3 @@ class JetStreamEngine:
         if self._store is None or self._outcomes is None:
             raise NotOpen("The engine is not open. A DistributedQueue opens its engine; enter the queue first.")
         return self._store, self._outcomes
-
-
-def _start(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    # An empty context: otherwise the variables of whoever came first would live as long as the client's tasks.
-    return Context().run(asyncio.get_running_loop().create_task, work, name=f"reference_queue {name}")

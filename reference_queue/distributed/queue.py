@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 from uuid import uuid4
 
-from reference_queue._check import check_choice, check_count, check_seconds
+from reference_queue._check import check_choice, check_count, check_seconds, check_text
+from reference_queue._refusals import called_from_handler, closed, still_running
 from reference_queue.distributed import outcome
 from reference_queue.distributed._deliveries import Deliveries, around, text_of
-from reference_queue.distributed._ending import end
 from reference_queue.distributed._promises import Promises
+from reference_queue.distributed._tasks import begin, end
 from reference_queue.distributed.engine import Counts, Envelope, partition_of
 from reference_queue.distributed.errors import NotOpen
 from reference_queue.distributed.stats import InstanceStats
 from reference_queue.errors import (
-    CalledFromHandler,
-    CloseTimeout,
     LoopEnded,
     QueueClosed,
     ReentrantEnqueue,
@@ -39,9 +37,6 @@ __all__ = ["DistributedQueue"]
 
 M = TypeVar("M")
 R = TypeVar("R")
-
-_MOST_NAMED = 5
-"""So many chats are named in an error's text."""
 
 
 class DistributedQueue(Generic[M, R]):
@@ -103,7 +98,7 @@ class DistributedQueue(Generic[M, R]):
                 f"handler={handler!r} cannot be called. Pass an async function that takes one message, or None for a "
                 "producer only."
             )
-        _check_text("name", name)
+        check_text("name", name)
         check_count("partitions", partitions)
         check_count("workers", workers)
         check_seconds("default_deadline", default_deadline)
@@ -196,13 +191,10 @@ class DistributedQueue(Generic[M, R]):
     ) -> Envelope:
         """Make what is sent, or raise without a trace of it."""
         if self._closed:
-            raise QueueClosed(
-                "The queue is closed or closing and takes no more messages. "
-                "Stop what sends them before aclose(), or make a new queue."
-            )
-        _check_text("chat_id", chat_id)
+            raise closed()
+        check_text("chat_id", chat_id)
         if message_id is not None:
-            _check_text("message_id", message_id)
+            check_text("message_id", message_id)
         check_seconds("deadline", deadline)
         trail: frozenset[int] = frozenset()
         asking = around(self._name) if reply else None
@@ -243,8 +235,8 @@ class DistributedQueue(Generic[M, R]):
                 await self._engine.open(self._name, self._partitions, self._promises.settled)
                 if self._deliveries is not None:
                     await self._engine.consume(self._deliveries.deliver, self._workers)
-                self._loop = loop = asyncio.get_running_loop()
-                self._sentinel = Context().run(loop.create_task, self._watch(), name="reference_queue sentinel")
+                self._loop = asyncio.get_running_loop()
+                self._sentinel = begin(self._watch(), "sentinel")
 
     async def join(self) -> None:
         """Wait until no message sent from here is on its way or waited for; at once if there is none.
@@ -307,12 +299,7 @@ class DistributedQueue(Generic[M, R]):
                 await self._engine.stop(cancel=True)
         except TimeoutError:
             chats = sorted({running.delivery.chat_id for running in self._deliveries_running()})
-            more = ", ..." if len(chats) > _MOST_NAMED else ""
-            raise CloseTimeout(
-                f"{len(chats)} handlers still run after their cancellation, those of the chats "
-                f"{', '.join(map(repr, chats[:_MOST_NAMED]))}{more}. Every future is settled. "
-                "Look for an `except` or `finally` in the handler that swallows CancelledError or waits."
-            ) from None
+            raise still_running(chats) from None
         async with self._turn:
             if self._sentinel is not None:
                 await end([self._sentinel])
@@ -409,15 +396,4 @@ class DistributedQueue(Generic[M, R]):
     def _refuse_handlers(self, method: str) -> None:
         running = around(self._name)
         if running is not None and running.owner is self._deliveries:
-            raise CalledFromHandler(
-                f"{method}() was awaited in a handler of the queue, which would wait for itself. "
-                "Call it where the queue was made, after what sends messages."
-            )
-
-
-def _check_text(name: str, text: object) -> None:
-    """Raise unless it is a str that is not empty."""
-    if not isinstance(text, str):
-        raise TypeError(f"{name}={text!r} is not a str. Give text, which is the same in every process.")
-    if not text:
-        raise ValueError(f"{name}={text!r} is empty. Give text that tells it from others.")
+            raise called_from_handler(method)

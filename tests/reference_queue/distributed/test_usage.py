@@ -9,7 +9,7 @@ import pytest
 
 from reference_queue import DeadlineExceeded, QueueClosed, WrongLoop
 from reference_queue.distributed import DistributedQueue, EngineRefused, Envelope, HandlerFailed, NotOpen, outcome
-from reference_queue.distributed._ending import end
+from reference_queue.distributed._tasks import end
 from reference_queue.distributed.bullmq import BullMQEngine
 
 
@@ -98,7 +98,7 @@ async def test_a_message_that_is_cancelled_at_once_is_not_sent_and_its_id_is_fre
 async def test_an_answer_of_the_server_other_than_yes_settles_the_message(make_queue, server, kind_name):
     """The server refuses what would need more memory than it may use."""
     if kind_name != "bullmq":
-        pytest.skip("the setting is Redis'")
+        pytest.skip("the setting is Redis'")  # it is changed while the server runs, which NATS cannot
     import redis  # noqa: PLC0415 - of this engine's extra
 
     queue = await make_queue(shout)

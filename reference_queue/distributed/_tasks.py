@@ -1,17 +1,28 @@
-"""Ends tasks that run other people's code."""
+"""Begins and ends the tasks of an instance."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
-__all__ = ["end"]
+__all__ = ["begin", "end"]
+
+T = TypeVar("T")
 
 _AGAIN = 0.25
 """Seconds after which a task that goes on is cancelled once more."""
+
+
+def begin(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Return a task of the running loop, which the caller keeps.
+
+    Its context is empty: otherwise the variables of whoever came first would live as long as the task.
+    """
+    return Context().run(asyncio.get_running_loop().create_task, work, name=f"reference_queue {name}")
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
