@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import textwrap
 from collections import defaultdict
 
 import pytest
+
+from reference_queue import MemoryBreaker, MessageQueue, Reading
 
 
 class Script:
@@ -136,3 +139,47 @@ def run_program():
         return subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout.split()
 
     return run_program
+
+
+class Memory:
+    """A meter that is set by hand, and a clock."""
+
+    def __init__(self):
+        self.percent = 50
+        self.now = 0.0
+        self.looks = 0
+
+    def __call__(self):
+        self.looks += 1
+        if self.percent is None:
+            raise OSError("no reading")
+        return Reading(self.percent, 100, "a test")
+
+    def breaker(self, **options):
+        return MemoryBreaker(meter=self, clock=lambda: self.now, **options)
+
+    def at(self, percent, breaker, *, after=1.0):
+        """The state after memory has been at so much for a while."""
+        self.percent = percent
+        self.now += after
+        breaker.allows()
+        return breaker.state
+
+
+@pytest.fixture
+def memory():
+    return Memory()
+
+
+@pytest.fixture
+async def closing(clock, memory):
+    """Make queues with a breaker whose clock is the loop's; they are cancelled at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def make(handler, **options):
+            breaker = MemoryBreaker(meter=memory, clock=lambda: clock.now)
+            queue = MessageQueue(handler, breaker=breaker, **options)
+            stack.push_async_callback(queue.aclose, "cancel")
+            return queue
+
+        yield make

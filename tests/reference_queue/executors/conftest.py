@@ -13,6 +13,7 @@ from reference_queue.executors import in_interpreters, in_processes, in_threads
 
 MAKERS = {"threads": in_threads, "processes": in_processes, "interpreters": in_interpreters}
 
+# What an older Python says instead is tested, too: test_workers.py, "newer_python".
 NEEDS_INTERPRETERS = pytest.mark.skipif(
     sys.version_info < (3, 14), reason="Python offers interpreters to programs since 3.14"
 )

@@ -39,6 +39,7 @@ async def main():
     await asyncio.to_thread(sys.stdin.readline)
 """
 
+# Each of these programs is ended by a signal, or asks who its parent is.
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals that Windows lacks")
 
 

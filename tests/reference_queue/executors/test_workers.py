@@ -138,7 +138,7 @@ async def test_a_process_that_dies_while_idle_fails_nothing(make, gate):
     assert gate.names == ["a1", "a2"]
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="stops a process with a signal that Windows lacks")
+@pytest.mark.skipif(sys.platform == "win32", reason="stops a process with a signal that Windows lacks")
 async def test_a_message_whose_process_dies_before_looking_into_it_goes_to_another_one(make, gate, caplog, ticks):
     executor = make("processes")
     async with MessageQueue(executor) as queue:
@@ -168,7 +168,7 @@ async def test_a_worker_that_is_stopped_just_after_its_message_is_replaced(make,
                 worker.stop()
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="sends a signal that Windows lacks")
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal that Windows lacks")
 async def test_a_process_ignores_the_interrupt_that_is_meant_for_its_parent(make, gate):
     async with MessageQueue(make("processes")) as queue:
         result = gate.enqueue(queue, "a1")

@@ -21,6 +21,7 @@ from reference_queue.soak.trend import trend
 from reference_queue.soak.verdict import checklist, table
 
 MIB = 2**20
+# The soak itself refuses to run elsewhere, and says why.
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the soak reads memory from /proc")
 SHORT = dataclasses.replace(LOADS["incident"], minutes=60, speed=1_500)
 
