@@ -9,7 +9,7 @@ JOBS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN || echo 1))
 unexport PYTHONDONTWRITEBYTECODE
 
 # What `make validate` repeats.
-REPEATED ?= $(wildcard tests/reference_queue/test_*.py)
+REPEATED ?= $(wildcard tests/reference_queue/test_*.py tests/reference_queue/*/test_*.py)
 
 .PHONY: help demo test validate lint types golden bench bench-here clean
 
@@ -60,8 +60,8 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check
 
 # The queue is the plugin's first customer: its tests, each several times over, with every kind that is looked for.
-# A process for each file, because what it imports is counted with every repetition. Not those in which other processes
-# do the work: what these keep, nobody counts here.
+# A process for each file, because what it imports is counted with every repetition. What other processes keep, those of
+# the executors and the servers, nobody counts here.
 validate: $(VENV)/.test
 	@printf '%s\n' $(REPEATED) | xargs -n 1 -P $$(getconf _NPROCESSORS_ONLN || echo 1) -t \
 		$(BIN)/python -m pytest -p taskleak --taskleak=fail --taskleak-kinds=all --taskleak-repeat=3 -q --no-header $(ARGS)
