@@ -58,7 +58,8 @@ def describe_callback(error: BaseException, owner: Owner | None, phase: str, pla
     first = next((place for place in stands if place.own), stands[-1] if stands else None)
     return _leak(
         ("lost-callback", ""),
-        first.function if first is not None else "unknown",
+        # What was handed to the loop and never raised has no place; its type is a name that a reader can look for.
+        first.function if first is not None else type(error).__qualname__,
         ("its exception was never handled", detail, "its loop went on"),
         (owner, phase),
         (stands, ()),

@@ -971,3 +971,19 @@ def test_a_run_inside_a_run_keeps_to_itself(project):
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*1 coroutine outlived `test_forgets`*"])
     assert (warnings._warn_unawaited_coroutine, list(gc.callbacks)) == before
+
+
+def test_an_error_that_was_handed_to_the_loop_and_never_raised_goes_by_its_type(judged):
+    words, output = judged(
+        """
+        class MissedIt(Exception):
+            pass
+
+        async def test_tells():
+            asyncio.get_running_loop().call_exception_handler({"message": "too late", "exception": MissedIt("by 1 s")})
+        """,
+        "--taskleak-strict",
+    )
+    assert words == {"test_tells": "FAILED"}
+    assert "callback MissedIt" in output
+    assert "unknown" not in output
