@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import pytest
-from _pytest import runner
-
-from pytest_taskleak.model import Owner
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    import pytest
+
+    from pytest_taskleak.model import Owner
     from pytest_taskleak.settings import Settings
     from pytest_taskleak.verdicts import Verdict
 
 
-@dataclasses.dataclass(slots=True, eq=False)
 class Attempt:
     """One attempt at one test.
 
@@ -32,18 +29,24 @@ class Attempt:
         logged: The phases whose report was handed out already.
         verdicts: What was found when it was over.
         counts: How much went on before it and after it, by the names of `leak.COUNTED`.
+        refused: Why it must not run: what its marker says is not valid.
     """
 
-    owner: Owner
-    settings: Settings
-    seen: int
-    owners: set[Owner] = dataclasses.field(default_factory=set[Owner])
-    ended_fixtures: set[Owner] = dataclasses.field(default_factory=set[Owner])
-    closing: bool = False
-    reports: dict[str, pytest.TestReport] = dataclasses.field(default_factory=dict[str, pytest.TestReport])
-    logged: set[str] = dataclasses.field(default_factory=set[str])
+    # What is so of nearly all of them costs a test nothing.
+    closing = False
+    ended_fixtures: Collection[Owner] = ()
     verdicts: Sequence[Verdict] = ()
-    counts: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict[str, tuple[int, int]])
+    counts: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    refused: Exception | None = None
+
+    def __init__(self, owner: Owner, settings: Settings, seen: int) -> None:
+        """Make one that has just begun."""
+        self.owner = owner
+        self.settings = settings
+        self.seen = seen
+        self.owners = {owner}
+        self.reports: dict[str, pytest.TestReport] = {}
+        self.logged: set[str] = set()
 
 
 def stop_in_time(session: pytest.Session, report: pytest.TestReport) -> None:
@@ -51,22 +54,8 @@ def stop_in_time(session: pytest.Session, report: pytest.TestReport) -> None:
 
     pytest then tears down everything with the test, so that errors of wider fixtures are reported.
     """
+    if not report.failed or hasattr(report, "wasxfail"):
+        return
     most = session.config.getoption("maxfail", 0)
-    if report.failed and not hasattr(report, "wasxfail") and most and session.testsfailed + 1 >= most:
+    if most and session.testsfailed + 1 >= most:
         session.shouldfail = f"stopping after {session.testsfailed + 1} failures"
-
-
-def run_by_another(item: pytest.Item, nextitem: pytest.Item | None, plugin: object) -> bool:
-    """Let other plugins' ways of running a test have their turn before pytest's own."""
-    others = {
-        impl.plugin
-        for impl in item.ihook.pytest_runtest_protocol.get_hookimpls()
-        if not (impl.wrapper or impl.hookwrapper) and impl.plugin not in (plugin, runner)
-    }
-    if not others:
-        return False
-    manager = item.config.pluginmanager
-    everyone = manager.hook.pytest_runtest_protocol.get_hookimpls()
-    rest = [impl.plugin for impl in everyone if impl.plugin not in others]
-    caller = manager.subset_hook_caller("pytest_runtest_protocol", rest)
-    return caller(item=item, nextitem=nextitem) is not None

@@ -53,6 +53,8 @@ class Detector:
         leftovers: Judges what is left besides tasks.
         workplaces: Judges threads, executors and loops.
         lost: Judges errors that nobody heard, and coroutines that nobody awaited.
+        defects: Its own failures, in words, until they are taken.
+        suspects: The tasks that await their verdict.
         test: The test that is running, None between tests.
         graphs: Whether await graphs are told, with local variables.
         search: Seconds that the search for who could wake what is pending may take, 0 for no search.
@@ -79,14 +81,14 @@ class Detector:
         self.leftovers.owner_of = self._owner if "tasks" in kinds else None
         self.kinds = kinds
         self.judge_by(grace, strict=strict)
-        self._defects: list[str] = []
+        self.defects: list[str] = []
         self._failed = False
         self.announce = announce
         self.search = 0.0
         self.graphs = False
         self.test: Owner | None = None
         self._places = places
-        self._suspects: list[Suspect] = []
+        self.suspects: list[Suspect] = []
         self._lock = threading.Lock()
 
     def judge_by(self, grace: float, *, strict: bool) -> None:
@@ -103,7 +105,7 @@ class Detector:
         """Restore everything; harmless when repeated."""
         self.stalls.stop()
         self.watcher.stop()
-        self._suspects.clear()
+        self.suspects.clear()
         self.fixtures.clear()
 
     # -- what the recorder tells, in any thread
@@ -134,7 +136,7 @@ class Detector:
             suspect.swept, suspect.promises = True, promises
         self._adopted_by_closers(suspects)
         with self._lock:
-            self._suspects += suspects
+            self.suspects += suspects
         return Sweep(self.hangs, loop, suspects).end
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -149,11 +151,11 @@ class Detector:
     def failed(self, error: Exception) -> None:
         """Keep a defect of the detector's own, in words: its traceback would keep what is the user's alive."""
         self._failed = True
-        self._defects.append("".join(traceback.format_exception(error)))
+        self.defects.append("".join(traceback.format_exception(error)))
 
     def take_defects(self) -> list[str]:
         """The detector's own failures since the last time, in words."""
-        defects, self._defects = self._defects, []
+        defects, self.defects = self.defects, []
         return defects
 
     # -- what whoever runs the tests asks for
@@ -176,7 +178,7 @@ class Detector:
                 continue
             suspects = self._suspects_among(tasks, everyone=False)
             if suspects:
-                self._suspects += self._judged(loop, self._left_with_fixtures(loop, suspects, test))
+                self.suspects += self._judged(loop, self._left_with_fixtures(loop, suspects, test))
             if test is not None:
                 self._piles(loop, tasks, test)
             self.workplaces.tell_running(record, self.grace, idle=not tasks)
@@ -238,7 +240,7 @@ class Detector:
 
     def _of_tasks(self) -> list[Verdict]:
         with self._lock:
-            suspects, self._suspects = self._suspects, []
+            suspects, self.suspects = self.suspects, []
         leaks: list[tuple[Suspect, Verdict]] = []
         for suspect in suspects:
             try:
@@ -392,7 +394,7 @@ class Detector:
                 suspect.origin.owner = fixture.owner
             else:
                 suspect.piled_up, suspect.piled_with = tuple(tests), fixture.owner
-                self._suspects += self._judged(loop, [suspect])
+                self.suspects += self._judged(loop, [suspect])
         return left
 
     def _tests_that_left(self, fixture: Owner, test: Owner, task: asyncio.Task[Any], origin: Origin) -> list[str]:
@@ -416,7 +418,7 @@ class Detector:
                 continue
             suspect = Suspect(task, origin, asked_to_end=judge.cancel_requested(task))
             suspect.owner, suspect.piled_up, suspect.piled_with = test, tuple(tests), owner
-            self._suspects += self._judged(loop, [suspect])
+            self.suspects += self._judged(loop, [suspect])
 
     def _describe(self, suspect: Suspect) -> Leak:
         keeper = suspect.piled_with or suspect.adopter

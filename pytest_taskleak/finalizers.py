@@ -26,6 +26,7 @@ class Finalizers:
         """Make one that has put off nothing; `with` it, what is raised is put off."""
         self._config = config
         self._put_off: list[Any] = []
+        self._known: deque[Any] | None = None
         self._before = 0
 
     def __enter__(self) -> None:
@@ -51,6 +52,7 @@ class Finalizers:
 
     def _heard(self) -> deque[Any] | None:
         """What pytest has heard of and not told yet; None where it does not listen."""
-        key: Any = getattr(unraisableexception, "unraisable_exceptions", None)  # no public name leads there
-        heard: deque[Any] | None = self._config.stash.get(key, None) if key is not None else None
-        return heard
+        if self._known is None:
+            key: Any = getattr(unraisableexception, "unraisable_exceptions", None)  # no public name leads there
+            self._known = self._config.stash.get(key, None) if key is not None else None
+        return self._known

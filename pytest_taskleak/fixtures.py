@@ -1,4 +1,4 @@
-"""What pytest knows of a fixture: what it keeps while it lives, and whether anything runs at its end."""
+"""What pytest knows of fixtures and tests: what a fixture keeps, whether anything runs at its end, what a test runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pytest
 
@@ -53,15 +53,48 @@ def can_clean_up(fixturedef: pytest.FixtureDef[Any]) -> bool:
 
 def code_of(item: pytest.Item) -> types.CodeType | None:
     """What a test runs, below whatever is wrapped around it; None where it is not a function."""
-    function: Any = getattr(item, "function", None)
-    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    known: Any = vars(item)
+    function: Any = known.get("_obj")
+    if function is None:  # `item.function` would make an instance of the test's class
+        holder = getattr(item, "cls", None) or getattr(item, "module", None)
+        function = getattr(holder, known.get("originalname") or item.name, None)
+    if hasattr(function, "__wrapped__"):
+        function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None)
     return code if isinstance(code, types.CodeType) else None
 
 
+def is_asynchronous(item: pytest.Item) -> bool:
+    """Whether a test is an `async def`."""
+    code = code_of(item)
+    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+
+
+def tests_at(items: Iterable[pytest.Item], path: str, line: int) -> list[pytest.Item]:
+    """The tests whose function has that line, those of functions defined in it among its lines."""
+    found: list[pytest.Item] = []
+    for item in items:
+        code = code_of(item)
+        if code is not None and code.co_filename == path and line in _lines(code):
+            found.append(item)
+    return found
+
+
+def _lines(code: types.CodeType) -> range:
+    last = max((line for *_, line in code.co_lines() if line is not None), default=code.co_firstlineno)
+    inner = (const for const in code.co_consts if isinstance(const, types.CodeType))
+    return range(code.co_firstlineno, max([last, *(_lines(const).stop - 1 for const in inner)]) + 1)
+
+
 def passing(item: pytest.Item) -> list[object]:
-    """What pytest has in hand of a test whose teardown is over, and will let go of: its arguments, its instance."""
+    """What pytest has in hand of a test whose teardown is over, and will let go of: its arguments."""
+    return [vars(item).get("funcargs")]
+
+
+def instance(item: pytest.Item) -> list[object]:
+    """The instance of its class that a test ran with, which pytest keeps to the end of the run."""
     known = vars(item)
-    return [known.get("funcargs"), known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
+    return [known.get("_instance"), getattr(known.get("_obj"), "__self__", None)]
 
 
 def shown() -> list[object]:

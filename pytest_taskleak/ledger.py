@@ -11,7 +11,7 @@ import pytest
 
 from pytest_taskleak import drawing, files, outcome, values
 from pytest_taskleak import report as texts
-from pytest_taskleak.letter import Found, Letter, read
+from pytest_taskleak.letter import Found, Letter, carries, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Ledger:
             for key, found in list(self._found.items()):
                 if found.nodeid == report.nodeid and found.leaks[0].scope == "function":
                     del self._found[key]
-        if report.when == "teardown":
+        if report.when == "teardown" and carries(report):
             self.enter(read(report))
 
     def enter(self, letter: Letter) -> None:

@@ -58,8 +58,9 @@ class Leftovers:
     Guarantees: judged once; nothing of the user's is kept after the verdict; without things nothing is looked at.
 
     Attributes:
-        passing: What is about to go, though it is still in hand: the test's arguments, its instance.
-        shown: What the frames of a failure hold.
+        passing: What is about to go, though it is still in hand: the test's arguments.
+        kept: What may be kept for long, though it is over: the instance of a test's class, the frames of a failure.
+        found: What was found and awaits its verdict.
         owner_of: Gives the owner of a task; None where tasks are not judged.
         grace: Seconds that a loop is given to end what is about to end.
         strict: Whether what a library makes for itself is looked at, too.
@@ -73,12 +74,12 @@ class Leftovers:
         self._places = places
         self._fixtures = fixtures
         self._adoptions = adoptions
-        self._candidates: list[Candidate] = []
+        self.found: list[Candidate] = []
         self.strict = False
         self.grace = 0.0
         self.owner_of: Callable[[asyncio.Task[Any]], Owner | None] | None = None
         self.passing: Callable[[], list[object]] = list
-        self.shown: Callable[[], list[object]] = list
+        self.kept: Callable[[], list[object]] = list
 
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
@@ -110,7 +111,7 @@ class Leftovers:
                 fixture = self._holder(candidate, _may_end_it)
                 candidate.closer = fixture.owner if fixture is not None else None
             all_found += found
-        self._candidates += all_found
+        self.found += all_found
         return functools.partial(self._closed, all_found) if all_found else None
 
     def _closed(self, found: list[Candidate]) -> None:
@@ -163,7 +164,7 @@ class Leftovers:
             for key, loop in open_loops.items():
                 mine = [(thing, made) for thing, made in ended if _home(thing, made) == key]
                 found = self._found(kind, mine, loop, "its loop goes on", lambda it: not it.owner.ended)
-                self._candidates += self._not_adopted(kind, found)
+                self.found += self._not_adopted(kind, found)
 
     def look_for_survivors(self, test: Owner | None, *, of: Owner | None = None) -> None:
         """Look at what should have died with its owner; call it when nothing else of this plugin's holds any of it.
@@ -218,8 +219,11 @@ class Leftovers:
         if rule.graced:
             things = self._graced(kind, things, loop, keeps)
         if rule.dies and things and not self.strict:
-            passing = judge.reached([*self.passing(), *self.shown()], {id(thing) for thing, _ in things})
-            things = [(thing, made) for thing, made in things if id(thing) not in passing]
+            ids = {id(thing) for thing, _ in things}
+            kept = judge.reached(self.kept(), ids)
+            self._things.registers[kind].settle(kept)
+            over = {*kept, *judge.reached(self.passing(), ids)}
+            things = [(thing, made) for thing, made in things if id(thing) not in over]
         left = [
             (thing, made, made.owner)
             for thing, made in things
@@ -318,9 +322,9 @@ class Leftovers:
             return
         self._take_adopted(kind, suspects, test)
         if not self.strict:
-            shown = judge.reached(self.shown(), suspects.keys())
-            self._things.registers[kind].settle(shown)  # a failure may be kept for long, and its frames with it
-            for key in {*shown, *judge.reached(self.passing(), suspects.keys())}:
+            kept = judge.reached(self.kept(), suspects.keys())
+            self._things.registers[kind].settle(kept)  # no later test is to find it
+            for key in {*kept, *judge.reached(self.passing(), suspects.keys())}:
                 del suspects[key]
         for generation in range(3):
             # The youngest first: a whole collection is dear, and needed only for what is a leak in all likelihood.
@@ -329,7 +333,7 @@ class Leftovers:
                 return
             gc.collect(generation)
         self._things.registers[kind].settle(suspects.keys())
-        self._candidates += self._told(kind, [made for made in suspects.values() if made.ref() is not None])
+        self.found += self._told(kind, [made for made in suspects.values() if made.ref() is not None])
 
     def _take_adopted(self, kind: Kind, suspects: dict[int, Made], test: Owner | None) -> None:
         """Take out what a live fixture keeps: it is the fixture's from now on, unless it piles up there."""
@@ -351,7 +355,7 @@ class Leftovers:
         self._things.registers[kind].give(owners)
         for fixture_owner, pile in piled.items():
             self._things.registers[kind].settle({made.key for made in pile})
-            self._candidates += self._told(kind, pile, names[fixture_owner])
+            self.found += self._told(kind, pile, names[fixture_owner])
 
     def _told(self, kind: Kind, left: list[Made], piled_up: Sequence[str] = ()) -> list[Candidate]:
         """Put futures into words: one of each site, since the others differ in nothing."""
@@ -370,13 +374,13 @@ class Leftovers:
 
     def homes(self) -> set[int]:
         """The ids of the loops in which something was found that awaits its verdict."""
-        return {_home(it.thing, it.made) for it in self._candidates if it.thing is not None}
+        return {_home(it.thing, it.made) for it in self.found if it.thing is not None}
 
     # -- the verdict
 
     def verdicts(self) -> list[Verdict]:
         """Judge what was found, once and for all, and let go of it."""
-        candidates, self._candidates = self._candidates, []
+        candidates, self.found = self.found, []
         return [Verdict(candidate.owner, leak) for candidate in candidates if (leak := self._verdict(candidate))]
 
     def _verdict(self, candidate: Candidate) -> Leak | None:

@@ -95,6 +95,11 @@ def carry(report: object, letter: Letter) -> None:
         setattr(report, _ATTRIBUTE, values)
 
 
+def carries(report: object) -> bool:
+    """Whether a report took anything along."""
+    return hasattr(report, _ATTRIBUTE)
+
+
 def read(report: object) -> Letter:
     """What a report took along."""
     values = getattr(report, _ATTRIBUTE, None)

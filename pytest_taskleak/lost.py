@@ -11,7 +11,6 @@ from pytest_taskleak.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import CodeType
 
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Call, Owner
@@ -31,6 +30,7 @@ class Lost:
 
     Attributes:
         strict: Whether what cannot be decided is a leak.
+        heard: What was heard of and not told yet.
         judged: Whether what an owner leaves is told at all; otherwise all is as without the plugin.
     """
 
@@ -45,20 +45,20 @@ class Lost:
         self._of_blocks = of_blocks
         self._watcher = watcher
         self._places = places
-        self._verdicts: deque[Verdict] = deque()
-        self._tests: dict[tuple[str, int], tuple[CodeType, Owner | None]] = {}
+        self.heard: deque[Verdict] = deque()
         self.strict = False
         self.judged: Callable[[Owner], bool] = _always
+        self.test_at: Callable[[str, int], Owner | None] = _nobody
 
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self._verdicts)
+        return bool(self.heard)
 
     def verdicts(self) -> list[Verdict]:
         """What was heard since the last time."""
         verdicts: list[Verdict] = []
-        while self._verdicts:
-            verdicts.append(self._verdicts.popleft())
+        while self.heard:
+            verdicts.append(self.heard.popleft())
         return verdicts
 
     def ours_to_tell(self, loop: asyncio.AbstractEventLoop, calls: Iterable[Call]) -> bool:
@@ -137,7 +137,7 @@ class Lost:
         return self.strict if owner is None else not owner.interrupted and self.judged(owner)
 
     def _tell(self, owner: Owner | None, leak: Leak) -> None:
-        self._verdicts.append(Verdict(self._answers(owner), leak))
+        self.heard.append(Verdict(self._answers(owner), leak))
 
     def _answers(self, owner: Owner | None) -> Owner | None:
         while owner is not None and owner.outer is not None and not self._of_blocks:
@@ -145,12 +145,6 @@ class Lost:
         return owner
 
     # -- coroutines
-
-    def runs(self, code: CodeType, test: Owner) -> None:
-        """A test begins, with this function: what is defined in it is made by it."""
-        key = code.co_filename, code.co_firstlineno
-        # Run more than once (parametrized, repeated), it does not tell which of them.
-        self._tests[key] = code, (None if key in self._tests else test)
 
     def unawaited(self, found: Unawaited) -> bool:
         """Hear of a coroutine that was freed and never awaited.
@@ -185,9 +179,8 @@ class Lost:
         if found.code is not None:
             sites.append((found.code.co_filename, found.code.co_firstlineno))
         for path, line in sites:
-            for code, owner in list(self._tests.values()):
-                if code.co_filename == path and line in _lines(code):
-                    return owner
+            if (owner := self.test_at(path, line)) is not None:
+                return owner
         return None
 
 
@@ -195,8 +188,5 @@ def _always(_owner: Owner) -> bool:
     return True
 
 
-def _lines(code: CodeType) -> range:
-    """The lines of a function, those of the functions inside it among them."""
-    last = max((line for *_, line in code.co_lines() if line is not None), default=code.co_firstlineno)
-    inner = (const for const in code.co_consts if isinstance(const, type(code)))
-    return range(code.co_firstlineno, max([last, *(_lines(const).stop - 1 for const in inner)]) + 1)
+def _nobody(_path: str, _line: int) -> None:
+    return None

@@ -37,7 +37,11 @@ class Owner:
         outer: For a block, the owner that it is a part of, where there is one.
     """
 
-    __slots__ = ("blamed", "ended", "interrupted", "kind", "location", "name", "nodeid", "outer", "scope")
+    # What is so of nearly all of them costs a test nothing.
+    ended = False
+    interrupted = False
+    blamed = False
+    outer: Owner | None = None
 
     def __init__(
         self,
@@ -51,11 +55,7 @@ class Owner:
         self.nodeid = nodeid
         self.name = name
         self.scope = scope
-        self.ended = False
-        self.interrupted = False
-        self.blamed = False
         self.location = location
-        self.outer: Owner | None = None
 
     @property
     def of_test(self) -> bool:
@@ -127,20 +127,12 @@ class Origin:
         counted: Whether it was counted among what a test left with a fixture.
     """
 
-    __slots__ = (
-        "calls",
-        "counted",
-        "depth",
-        "during",
-        "late",
-        "name",
-        "owner",
-        "parent",
-        "phase",
-        "run",
-        "serial",
-        "settled",
-    )
+    # What is so of nearly all of them costs a task nothing.
+    settled = False
+    counted = False
+    late = False
+    parent: Origin | None = None
+    depth = 0
 
     def __init__(  # noqa: PLR0913, PLR0917 - written once, in the hot path, where keywords cost
         self,
@@ -160,10 +152,8 @@ class Origin:
         self.name = name
         self.calls = calls
         self.during = during
-        self.settled = self.counted = False
-        self.late = owner is not None and owner.ended
-        self.parent: Origin | None = None
-        self.depth: int = 0
+        if owner is not None and owner.ended:
+            self.late = True
         if parent is not None and parent.depth < _LONGEST_CHAIN:
             self.parent = parent
             self.depth = parent.depth + 1

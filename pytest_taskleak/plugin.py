@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 _OPTIONS = pytest.StashKey[Options]()
 _RUN = pytest.StashKey[Run]()
 _LEDGER = pytest.StashKey[Ledger]()
-_HERE = sys.modules[__name__]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,12 +30,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     options = config.stash[_OPTIONS] = Options(config)
     if not options.nowhere:
-        run = config.stash[_RUN] = Run(config, options)
-        if not hasattr(config, "workerinput"):
-            config.stash[_LEDGER] = Ledger(config, run.show, options.reports, options.due)
-        config.pluginmanager.register(_Reports(config), "taskleak-reports")
+        _judge(config, options)
     if options.growing is not None:
         config.pluginmanager.register(_Growth(config, options.growing), "taskleak-growth")
+
+
+def _judge(config: pytest.Config, options: Options) -> None:
+    run = config.stash[_RUN] = Run(config, options)
+    ledger = None
+    if not hasattr(config, "workerinput"):
+        ledger = config.stash[_LEDGER] = Ledger(config, run.show, options.reports, options.due)
+        run.told = ledger.logged
+    config.pluginmanager.register(_Tests(config, run, ledger), "taskleak-tests")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -60,76 +64,77 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.clear()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    run = item.config.stash.get(_RUN, None)
-    return run.protocol(item, nextitem, _HERE) if run else None
+class _Tests:
+    """Hooks of tests and fixtures that are there wherever leaks may be looked for."""
+
+    def __init__(self, config: pytest.Config, run: Run, ledger: Ledger | None) -> None:
+        self._manager = config.pluginmanager
+        self._run = run
+        self._listener = _Phases(run, ledger)
+        self.listen(listen=True)  # where all tests run elsewhere (xdist's controller), only their reports are seen
+
+    def listen(self, *, listen: bool) -> None:
+        if listen:
+            self._manager.register(self._listener, "taskleak-phases")
+        else:
+            self._manager.unregister(self._listener)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        return self._run.protocol(item, nextitem, self)
+
+    # Of the older kind, through which no exception passes: the newer one would add its frame to tracebacks.
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, None]:
+        setup = self._run.setups.begins(fixturedef, request)
+        yield
+        if setup is not None:
+            setup.is_over()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        self._run.setups.has_ended(fixturedef)
 
 
-# Wrappers of the older kind, through which no exception passes: the newer ones would add their frames to tracebacks.
+class _Phases:
+    """Hooks that are there only while tests are run by others, who do not tell: they are dear."""
 
+    def __init__(self, run: Run, ledger: Ledger | None) -> None:
+        self._run = run
+        self._ledger = ledger
 
-@pytest.hookimpl(hookwrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, None]:
-    yield from _phase(item, "setup")
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, None]:
+        yield from self._phase(item, "setup")
 
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, None]:
+        yield from self._phase(item, "call")
 
-@pytest.hookimpl(hookwrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    yield from _phase(item, "call")
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, None]:
+        yield from self._phase(item, "teardown")
 
+    def _phase(self, item: pytest.Item, phase: Phase) -> Generator[None, Any, None]:
+        refused = self._run.enter(item, phase)
+        outcome = yield
+        if refused is not None:
+            outcome.force_exception(refused)
+        self._run.leave(item, phase, outcome.exception)
 
-@pytest.hookimpl(hookwrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, None]:
-    yield from _phase(item, "teardown")
-
-
-def _phase(item: pytest.Item, phase: Phase) -> Generator[None, Any, None]:
-    run = item.config.stash.get(_RUN, None)
-    if run:
-        run.enter(item, phase)
-    outcome = yield
-    if run:
-        run.leave(item, phase, outcome.exception)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if run := item.config.stash.get(_RUN, None):
-        run.made_report(item, report)
-    return report
-
-
-@pytest.hookimpl(hookwrapper=True, tryfirst=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> Generator[None, Any, None]:
-    run = request.config.stash.get(_RUN, None)
-    is_set_up = run.fixture_begins(fixturedef, request) if run else None
-    yield
-    if is_set_up is not None:
-        is_set_up()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
-    if run := request.config.stash.get(_RUN, None):
-        run.fixture_has_ended(fixturedef)
-
-
-class _Reports:
-    """Hooks whose arguments do not lead to the configuration."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._run.made_report(item, report)
+        return report
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if run := self._config.stash.get(_RUN, None):
-            run.logged(report)
-        if ledger := self._config.stash.get(_LEDGER, None):
-            ledger.logged(report)
+        self._run.logged(report)
+        if self._ledger is not None:
+            self._ledger.logged(report)
 
 
 class _Growth:

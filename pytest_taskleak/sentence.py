@@ -61,7 +61,7 @@ class Sentence:
             else:
                 outcome.fail(teardown, item, fresh, **self._show_of(attempt))
         carry(teardown, Letter(shown=by_mode(item.nodeid, attempt.owner.location, mode, wide)))
-        known = attempt.owners | attempt.ended_fixtures
+        known = {*attempt.owners, *attempt.ended_fixtures}
         carry(teardown, self.late(verdict for verdict in attempt.verdicts if verdict.owner not in known))
         attempt.verdicts = ()
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import sys
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pytest
 from _pytest import runner
 
 from pytest_taskleak import fixtures
 from pytest_taskleak import report as texts
-from pytest_taskleak.attempt import Attempt, run_by_another, stop_in_time
+from pytest_taskleak.attempt import Attempt, stop_in_time
 from pytest_taskleak.detector import Detector
 from pytest_taskleak.finalizers import Finalizers
-from pytest_taskleak.judge import LiveFixture
 from pytest_taskleak.letter import Letter, carry
 from pytest_taskleak.model import Owner
 from pytest_taskleak.places import Places
+from pytest_taskleak.quiet import Quiet
+from pytest_taskleak.running import Running
 from pytest_taskleak.sentence import Sentence
+from pytest_taskleak.setups import Setups
 from pytest_taskleak.verdicts import Verdict, accepted
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ def _contained(method: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate
     return contained
 
 
+class Hooks(Protocol):
+    """Where the hooks are."""
+
+    def listen(self, *, listen: bool) -> None:
+        """Hear of the phases and reports of tests from pytest, or no more: whoever runs them tells."""
+
+
 class Run:
     """The plugin for one pytest run in one process.
 
@@ -78,17 +86,29 @@ class Run:
             announce=self._announce,
         )
         self._detector.search = options.search
+        self._detector.stalls.elsewhere = options.run.blocked
         self._detector.graphs = self.show["verbosity"] > 1
-        self._detector.leftovers.shown = fixtures.shown
+        self._detector.leftovers.kept = self._kept
+        self._detector.leftovers.passing = self._passing
         self._detector.lost.judged = self._is_judged
+        self._detector.lost.test_at = self._test_at
+        self._quiet = Quiet(self._detector)
         self._finalizers = Finalizers(config)
+        self._running = Running(config, self, self._detector.watcher)
+        self.told: Callable[[pytest.TestReport], None] = _nobody
         self._holding = self._repeating = False
+        self._listens = True
+        self._judged_by: Settings | None = None
         self._attempt: Attempt | None = None
+        self._hook: Any = None  # while a test runs whose reports are held, the hooks in force for it
         self._counts: dict[str, int] = {}
         self._repeated: Repeated | None = None  # while the test that was repeated runs for its report
-        self._interrupted: dict[Owner, tuple[Owner | None, str]] = {}
+        self._item: pytest.Item | None = None  # the last that began
+        self._again: set[str] = set()  # the tests, by their ids, that were run more than once
+        self._told_late: dict[str, Owner] = {}
         self._marked: dict[Owner | None, Settings] = {}  # for what is found when the test is long over
         self._sentence = Sentence(options.run, self._marked, self.show)
+        self.setups = Setups(self._detector, self._marked, self._wider_fixture_ends)
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the plugin's own, to be shown at the end."""
@@ -97,9 +117,15 @@ class Run:
     def _is_judged(self, owner: Owner) -> bool:
         return self._marked.get(owner, self._options.run).mode != "off"
 
+    def _passing(self) -> list[object]:
+        return fixtures.passing(self._item) if self._item is not None else []
+
+    def _kept(self) -> list[object]:
+        return [*fixtures.shown(), *(fixtures.instance(self._item) if self._item is not None else ())]
+
     # -- a test
 
-    def protocol(self, item: pytest.Item, nextitem: pytest.Item | None, plugin: object) -> bool | None:
+    def protocol(self, item: pytest.Item, nextitem: pytest.Item | None, hooks: Hooks) -> bool | None:
         """Run a test and hand out its reports when its teardown is over, if it made any task.
 
         What outlives a test is known only after its fixtures have ended, and the report that says "passed" must not
@@ -111,24 +137,40 @@ class Run:
         """
         if not self._options.judges:
             return None
+        hook = item.ihook
+        others = self._running.others(hook, hooks)
+        listens = others is not None or self._options.repeats
+        if listens is not self._listens:
+            self._listens = listens
+            hooks.listen(listen=listens)
+        if not listens:
+            return self._run(item, nextitem, hook, self._running.phases)
         try:
             if self._options.repeats and self._repeat(item, nextitem):
                 return True
-            return run_by_another(item, nextitem, plugin) or self._run(item, nextitem)
+            run = self._running.by_others(item, nextitem, others or set())
+            return run or self._run(item, nextitem, hook, _by_pytest)
         finally:
             self._repeated = None
 
-    def _run(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-        hook = item.ihook
-        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    def _run(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        hook: Any,
+        run: Callable[[pytest.Item, pytest.Item | None, Any], None],
+    ) -> bool:
+        self._hook = hook
+        nodeid, location = item.nodeid, item.location
+        hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
         self._holding = True
         try:
-            runner.runtestprotocol(item, log=False, nextitem=nextitem)
+            run(item, nextitem, hook)
         finally:
-            self._hand_out(item)
+            self.hand_out(hook)
             self._holding = False
-            self._attempt = None
-        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+            self._attempt = self.setups.attempt = self._hook = None
+        hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
         return True
 
     def _repeat(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
@@ -151,84 +193,137 @@ class Run:
         if not self._repeated.over:
             return False
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self._hand_out(item)
-        self._attempt = None
+        self.hand_out(item.ihook)
+        self._attempt = self.setups.attempt = None
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
-    def _begin(self, item: pytest.Item) -> None:
-        settings = self._options.of(item)
-        owner = Owner("test", item.nodeid, item.name, location=item.location)
-        self._attempt = Attempt(owner, settings, self._detector.watcher.seen, {owner})
-        if settings is not self._options.run:
+    def begins(self, item: pytest.Item) -> Attempt:
+        """An attempt at a test begins."""
+        options, detector, watcher = self._options, self._detector, self._detector.watcher
+        owner = Owner("test", item.nodeid, item.name, "function", item.location)
+        attempt = self._attempt = self.setups.attempt = Attempt(owner, options.run, watcher.seen)
+        try:
+            attempt.settings = settings = options.of(item)
+        except pytest.UsageError as error:
+            settings = options.run
+            attempt.refused = error
+        if settings is not options.run:
             self._marked[owner] = settings
-        self._detector.judge_by(settings.grace, strict=settings.strict)
-        self._detector.leftovers.passing = functools.partial(fixtures.passing, item)
-        self._detector.test = owner
-        self._detector.stalls.elsewhere = self._options.run.blocked
+        if settings is not self._judged_by:
+            detector.judge_by(settings.grace, strict=settings.strict)
+            self._judged_by = settings
+        last, self._item = self._item, item
+        if last is item:
+            self._again.add(item.nodeid)  # who reports it late cannot tell which attempt it was
+        detector.test = owner
+        try:
+            if not watcher.users:
+                detector.start()
+            coroutines = watcher.coroutines
+            if not coroutines.swept and coroutines.sweeps and fixtures.is_asynchronous(item):
+                with self._finalizers:
+                    coroutines.sweep()
+            coroutines.begins()
+        except Exception as error:  # noqa: BLE001 - no outcome may change by it
+            self.failed(error)
+        return attempt
 
-    def enter(self, item: pytest.Item, phase: Phase) -> None:
-        """A phase of the test begins; reports that can no longer change go out."""
+    def blocks(self, attempt: Attempt) -> None:
+        """A phase begins of a test that may not block its loop."""
+        if attempt.settings.mode != "off":
+            self._detector.stalls.watch(attempt.settings.blocked, attempt.owner.nodeid)
+
+    def enter(self, item: pytest.Item, phase: Phase) -> Exception | None:
+        """A phase of the test begins that somebody else runs; reports that can no longer change go out.
+
+        Returns:
+            Why the phase must fail: what a marker says is not valid.
+        """
         if not self._options.judges:
-            return
-        if phase == "setup":
-            self._begin(item)
-        attempt = self._attempt
+            return None
+        attempt = self.begins(item) if phase == "setup" else self._attempt
         if attempt is None:
-            return
-        if self._holding and (phase != "teardown" or self._may_leak(attempt) is False):
-            self._hand_out(item)
-        self._watch(item, attempt, phase)
-
-    @_contained
-    def _watch(self, item: pytest.Item, attempt: Attempt, phase: Phase) -> None:
-        self._detector.start()  # the modules of this test may have imported another kind of loop
-        if phase == "setup":
-            code = fixtures.code_of(item)
-            asynchronous = code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
-            with self._finalizers:
-                self._detector.watcher.coroutines.begins(sweep=asynchronous)
-            if code is not None:
-                self._detector.lost.runs(code, attempt.owner)
+            return None
+        if self._holding and (phase != "teardown" or not self.may_leak(attempt)):
+            self.hand_out(self._hook)
+        try:
+            self._detector.watcher.start()  # the modules of this test may have imported another kind of loop
+            self.blocks(attempt)
+        except Exception as error:  # noqa: BLE001 - no outcome may change by it
+            self.failed(error)
         self._detector.watcher.enter(attempt.owner, phase)
-        blocked = attempt.settings.blocked if attempt.settings.mode != "off" else 0.0
-        self._detector.stalls.watch(blocked, attempt.owner.nodeid)
+        return attempt.refused if phase == "setup" else None
 
-    @_contained
-    def _may_leak(self, attempt: Attempt) -> bool:
+    def may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
-        watcher, detector = self._detector.watcher, self._detector
-        if watcher.seen != attempt.seen or self._repeated is not None or detector.leftovers:
-            return True
-        return bool(detector.workplaces) or bool(detector.lost) or bool(watcher.loops())
+        detector = self._detector
+        return detector.watcher.seen != attempt.seen or self._repeated is not None or not self._quiet
 
-    @_contained
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
         """A phase of the test is over, one way or the other."""
         attempt = self._attempt
         if attempt is None:
             return
-        if isinstance(error, _CUT_SHORT):
+        if error is not None and isinstance(error, _CUT_SHORT):
             attempt.owner.interrupted = True
-        if phase != "teardown":
-            self._detector.watcher.enter(None, "")
-            return
-        attempt.owner.ended = True
-        with self._finalizers:
-            self._detector.look_at_open_loops(attempt.owner)  # before the collector takes what it could tell
-            self._sweep(attempt)
-            self._detector.watcher.enter(None, "")
-            self._end(item, attempt)
+        detector = self._detector
+        watcher = detector.watcher
+        if phase == "teardown":
+            attempt.owner.ended = True
+            quiet = not self._counts and self._repeated is None and bool(self._quiet)
+            if quiet and (watcher.seen == attempt.seen or not watcher.coroutines.sweeps):
+                watcher.coroutines.swept = False
+            elif quiet:
+                self._sweep()
+                quiet = bool(self._quiet)
+            if not quiet:
+                self._look(item, attempt)
+        watcher.enter(None, "")
 
     @_contained
-    def _sweep(self, attempt: Attempt) -> None:
-        watcher = self._detector.watcher
-        watcher.coroutines.ends(made_any=watcher.seen != attempt.seen)
+    def _sweep(self) -> None:
+        """Find, in time for it, what a test left in cycles; one that made nothing that runs is not worth that."""
+        with self._finalizers:
+            self._detector.watcher.coroutines.sweep()
+
+    @_contained
+    def _look(self, item: pytest.Item, attempt: Attempt) -> None:
+        detector = self._detector
+        with self._finalizers:
+            ended = not self._counts and self._repeated is None and self._quiet.settles()
+            if not ended:
+                detector.look_at_open_loops(attempt.owner)  # before the collector takes what it could tell
+        if detector.watcher.seen != attempt.seen:
+            self._sweep()
+        else:
+            detector.watcher.coroutines.swept = False
+        if ended and self._quiet.settles():
+            return
+        with self._finalizers:
+            detector.watcher.enter(None, "")
+            self._end(item, attempt)
+
+    def _test_at(self, path: str, line: int) -> Owner | None:
+        """The test whose function has that line; None where that is none, or more than one run."""
+        tests = fixtures.tests_at(self._item.session.items, path, line) if self._item is not None else []
+        if len(tests) != 1 or tests[0].nodeid in self._again:
+            return None
+        test = tests[0]
+        if self._attempt is not None and self._attempt.owner.nodeid == test.nodeid:
+            return self._attempt.owner
+        owner = self._told_late.get(test.nodeid)
+        if owner is None:
+            owner = self._told_late[test.nodeid] = Owner("test", test.nodeid, test.name, "function", test.location)
+            owner.ended = True
+            settings = self._options.of(test)
+            if settings is not self._options.run:
+                self._marked[owner] = settings
+        return owner
 
     def _end(self, item: pytest.Item, attempt: Attempt) -> None:
         """The outermost teardown of the test is over: what it started must be over too."""
-        if self._counts or self._may_leak(attempt):
-            self._count(attempt)
+        self._count(attempt)
         attempt.verdicts = self._verdicts(attempt.owner)
         self._detector.stalls.watch(0.0)
         if attempt.settings.cancel and attempt.verdicts:
@@ -263,11 +358,12 @@ class Run:
             return
         if self._repeated is not None:
             self._repeated.tell(report)
+        elif not (attempt.verdicts or attempt.counts or self._detector.defects):
+            return
         if attempt.verdicts:
             self._apply(item, attempt, report)
-        defects = self._detector.take_defects()
-        if defects or attempt.counts:
-            carry(report, Letter(defects=defects, counts=attempt.counts))
+        if self._detector.defects or attempt.counts:
+            carry(report, Letter(defects=self._detector.take_defects(), counts=dict(attempt.counts)))
 
     @_contained
     def _apply(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport) -> None:
@@ -279,85 +375,32 @@ class Run:
         if attempt is not None and attempt.reports.get(report.when) is report:
             attempt.logged.add(report.when)
 
-    def _hand_out(self, item: pytest.Item) -> None:
+    def hand_out(self, hook: Any) -> None:
+        """The reports that were made so far can no longer change."""
         attempt = self._attempt
         if attempt is None:
             return
+        logged = attempt.logged
         for when, report in attempt.reports.items():
-            if when not in attempt.logged:
-                attempt.logged.add(when)
-                item.ihook.pytest_runtest_logreport(report=report)
-
-    # -- a fixture
-
-    @_contained
-    def fixture_begins(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-    ) -> Callable[[], None] | None:
-        """A fixture is about to be set up.
-
-        Returns:
-            What to call when it is, or has failed to be; None for nothing.
-        """
-        attempt = self._attempt
-        if attempt is None:
-            return None
-        watcher = self._detector.watcher
-        before = watcher.current, watcher.phase
-        test = attempt.owner
-        owner = Owner("fixture", test.nodeid, fixturedef.argname, fixturedef.scope, location=test.location)
-        if owner.scope == "function":
-            attempt.owners.add(owner)
-            if test in self._marked:
-                self._marked[owner] = attempt.settings
-        watcher.enter(owner, "setup")
-
-        def is_set_up() -> None:
-            watcher.enter(*before)
-            self._detector.fixtures[fixturedef] = LiveFixture(
-                owner,
-                functools.partial(fixtures.roots, fixturedef, request),
-                functools.partial(fixtures.can_clean_up, fixturedef),
-            )
-            # Finalizers run in the reverse order: this one is the first of the fixture's own.
-            fixturedef.addfinalizer(functools.partial(_finalizer_begins, self, owner))
-
-        return is_set_up
+            if when not in logged:
+                logged.add(when)
+                hook.pytest_runtest_logreport(report=report)
+                if when != "call" and not self._listens:
+                    self.told(report)
 
     @_contained
-    def finalizer_begins(self, owner: Owner) -> None:
-        """The first of a fixture's finalizers is about to run."""
-        watcher = self._detector.watcher
+    def _wider_fixture_ends(self) -> None:
+        """The first of the wider fixtures that end with a test is about to."""
         attempt = self._attempt
-        if attempt is not None and owner.scope != "function" and watcher.phase == "teardown" and not attempt.closing:
+        if attempt is not None and not attempt.closing:
             attempt.closing = True
-            self._look_before_wider_fixtures_end(attempt)
-        self._interrupted[owner] = watcher.current, watcher.phase
-        watcher.enter(owner, "teardown")
-
-    @_contained
-    def _look_before_wider_fixtures_end(self, attempt: Attempt) -> None:
-        self._detector.look_before_wider_fixtures_end(attempt.owner)
-
-    @_contained
-    def fixture_has_ended(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """A fixture's finalizers are over."""
-        live = self._detector.fixtures.pop(fixturedef, None)
-        if live is None:
-            return
-        owner = live.owner
-        owner.ended = True
-        self._detector.adoptions.forget(owner)
-        before, phase = self._interrupted.pop(owner, (None, ""))
-        self._detector.watcher.enter(before, phase)
-        if self._attempt is not None and phase == "teardown" and owner.scope != "function":
-            self._attempt.ended_fixtures.add(owner)
+            self._detector.look_before_wider_fixtures_end(attempt.owner)
 
     # -- the end
 
     def finish(self) -> Letter:
         """All tests and fixtures are over: restore everything, and tell what was found only now."""
-        self._attempt = self._detector.test = None
+        self._attempt = self.setups.attempt = self._detector.test = self._item = None
         letter = self._last_look() or Letter()
         self._detector.stop()
         self._finalizers.tell()
@@ -381,5 +424,9 @@ class Run:
             sys.stderr.flush()
 
 
-def _finalizer_begins(run: Run, owner: Owner) -> None:
-    run.finalizer_begins(owner)
+def _by_pytest(item: pytest.Item, nextitem: pytest.Item | None, _hook: object) -> None:
+    runner.runtestprotocol(item, log=False, nextitem=nextitem)
+
+
+def _nobody(_report: pytest.TestReport) -> None:
+    pass

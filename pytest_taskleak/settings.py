@@ -197,6 +197,8 @@ class Options:
         Raises:
             pytest.UsageError: For a value that is not valid, saying what is.
         """
+        self._parent: pytest.Collector | None = None
+        self._above: tuple[list[pytest.Mark], ...] = ()
         self._line: dict[str, Any] = {
             "mode": config.getoption("--taskleak"),
             "grace": config.getoption("--taskleak-grace"),
@@ -252,9 +254,12 @@ class Options:
         Raises:
             pytest.UsageError: For a marker with arguments that are not valid.
         """
+        parent = item.parent
+        if parent is not self._parent:
+            self._parent, self._above = parent, _markers_above(parent)
+        if not _is_marked(item.own_markers) and not (any(self._above) and any(map(_is_marked, self._above))):
+            return self.run  # `iter_markers` takes as long as all that is done for a test that leaks nothing
         markers = list(item.iter_markers("taskleak"))
-        if not markers:
-            return self.run
         read = [_marker(mark, item.nodeid) for mark in markers]
         expect = tuple(pattern for said in read for pattern in said.pop("expect", ()))
         merged: dict[str, Any] = {}
@@ -271,6 +276,22 @@ class Options:
         judged = [settings for item in items if (settings := self.of(item)).mode != "off"]
         self.judges = bool(judged)
         self.repeats = any(settings.repeat for settings in judged)
+
+
+def _is_marked(markers: list[pytest.Mark]) -> bool:
+    for mark in markers:  # noqa: SIM110 - a generator would cost each test as much again
+        if mark.name == "taskleak":
+            return True
+    return False
+
+
+def _markers_above(node: pytest.Collector | None) -> tuple[list[pytest.Mark], ...]:
+    """The lists, as they will be, of the markers of a node and all that it is in."""
+    lists: list[list[pytest.Mark]] = []
+    while node is not None:
+        lists.append(node.own_markers)
+        node = node.parent
+    return tuple(lists)
 
 
 _SAID_AGAIN = ("grace", "strict", "cancel", "kinds", "repeat", "blocked", "search")

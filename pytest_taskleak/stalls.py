@@ -24,6 +24,7 @@ class Stalls:
 
     Attributes:
         monitor: The monitor.
+        used: Whether it ever watched.
         elsewhere: The threshold, in seconds, for what is none of the watched test's own: a wider fixture's; 0 for off.
     """
 
@@ -38,6 +39,7 @@ class Stalls:
         self.monitor = Monitor(self, watcher)
         self.failed = failed
         self.elsewhere = 0.0
+        self.used = False
         self._places = places
         self._nodeid = ""
         self._kept: list[tuple[Owner, Stall]] = []
@@ -47,6 +49,7 @@ class Stalls:
         """Watch on behalf of a test; 0 seconds to watch no more."""
         self._nodeid = nodeid or self._nodeid
         if threshold:
+            self.used = True
             self.monitor.follow_all()
         self.monitor.watch(threshold)
 

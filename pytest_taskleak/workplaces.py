@@ -28,6 +28,9 @@ class Workplaces:
 
     Guarantees: judged once; nothing of the user's is kept after a look; a test that started no thread and made no
     executor and no loop is not looked at, and without suspects nothing waits.
+
+    Attributes:
+        found: What was found and not told yet.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Workplaces:
         self._places = places
         self._fixtures = fixtures
         self._leftovers = leftovers
-        self._verdicts: list[Verdict] = []
+        self.found: list[Verdict] = []
         self._grace = self._given = 0.0
         self._of: Owner | None = None
 
@@ -49,7 +52,7 @@ class Workplaces:
 
     def verdicts(self) -> list[Verdict]:
         """What was found since the last time."""
-        verdicts, self._verdicts = self._verdicts, []
+        verdicts, self.found = self.found, []
         return verdicts
 
     def at_work(self, owner: Owner) -> bool:
@@ -81,9 +84,7 @@ class Workplaces:
             self._look_at_busy(registers["executor"])
         if "open-loop" in registers:
             self._look_at_loops(registers["open-loop"])
-        for register in registers.values():
-            if register.entries:
-                register.tidy()
+        self._workers.tidy()
 
     def tell_running(self, record: LoopRecord, grace: float, *, idle: bool) -> None:
         """Report a loop that still runs in a thread whose owner has ended; where it has tasks, they tell it all."""
@@ -99,7 +100,7 @@ class Workplaces:
         if not idle:
             return
         leak = explain.describe_running(thread.name, origin.owner, origin.phase, origin.calls, self._places)
-        self._verdicts.append(Verdict(origin.owner, leak))
+        self.found.append(Verdict(origin.owner, leak))
 
     def told(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hear that something else of a loop was reported: that it is open as well would be the same cause again."""
@@ -148,7 +149,7 @@ class Workplaces:
         except Exception as error:  # noqa: BLE001 - one that cannot be told must not take the others along
             self._watcher.listener.failed(error)
         else:
-            self._verdicts.append(Verdict(made.owner, leak))
+            self.found.append(Verdict(made.owner, leak))
 
     def _look_at_threads(self, register: Register) -> None:
         suspects: dict[threading.Thread, Made] = {}
@@ -222,7 +223,8 @@ class Workplaces:
             serving = {key for key, ref in executors.items() if judge.is_default_of(ref(), loops)}
             kept = judge.process_wide(executors.keys(), self._places.own)
             register.settle({made.key for key in kept for made in threads[key]})
-            passing = judge.reached([*self._leftovers.passing(), *self._leftovers.shown()], executors.keys())
+            # One that pytest keeps with a test's instance goes on all the same: a later test's end finds it.
+            passing = judge.reached([*self._leftovers.passing(), *self._leftovers.kept()], executors.keys())
             gone = {*adopted, *serving, *kept, *passing}
         for key in gone:
             del executors[key]

@@ -26,6 +26,9 @@ RANKS = {
     "workplaces": 6,
     "sweep": 5,
     "attempt": 5,
+    "running": 6,
+    "setups": 8,
+    "quiet": 8,
     "sentence": 6,
     "stalls": 4,
     "lost": 5,
@@ -55,7 +58,7 @@ RANKS = {
 
 IMPORT_PYTEST = {
     *("plugin", "settings", "values", "session", "ledger"),
-    *("outcome", "finalizers", "fixtures", "attempt", "sentence", "growth"),
+    *("outcome", "finalizers", "fixtures", "attempt", "running", "setups", "sentence", "growth"),
 }
 
 

@@ -6,12 +6,12 @@ import asyncio
 import types
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from pytest_taskleak.attributes import attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pytest_taskleak.model import Call, Origin, Owner
 
@@ -46,21 +46,22 @@ _RUNNERS = ("_pytest.", "pluggy.", "pytest_asyncio.")
 """A test runner's own objects (a `request` in a fixture's locals) lead to every test: what they reach, nobody holds."""
 
 
-class LiveFixture:
+class LiveFixture(Protocol):
     """A fixture that is set up and not yet finalized.
 
     Attributes:
         owner: The fixture as an owner.
-        roots: Gives what the fixture keeps at the moment: its value, and the locals of its generator.
-        can_clean_up: Tells whether anything runs at its end.
     """
 
-    __slots__ = ("can_clean_up", "owner", "roots")
+    owner: Owner
 
-    def __init__(self, owner: Owner, roots: Callable[[], list[object]], can_clean_up: Callable[[], bool]) -> None:
-        self.owner = owner
-        self.roots = roots
-        self.can_clean_up = can_clean_up
+    def roots(self) -> list[object]:
+        """What the fixture keeps at the moment: its value, and the locals of its generator."""
+        ...
+
+    def can_clean_up(self) -> bool:
+        """Whether anything runs at its end."""
+        ...
 
 
 def holders(things: Iterable[object], fixtures: Iterable[LiveFixture]) -> dict[int, LiveFixture]:
@@ -186,5 +187,7 @@ class Adoptions:
 
     def forget(self, fixture: Owner) -> None:
         """The fixture has ended."""
+        if not self._left:
+            return
         for key in [key for key in self._left if key[0] is fixture]:
             del self._left[key]

@@ -34,6 +34,9 @@ _ITS_OWN = ("warnings", "_py_warnings")
 _GENERATIONS = "free-threading" not in sys.version
 """Whether objects are collected by age: without the global lock each collection is a whole one."""
 
+_BY_CONTEXT = bool(getattr(sys.flags, "context_aware_warnings", False))
+"""Whether warnings are handled by context (3.14+, where the interpreter is told to)."""
+
 _YOUNG = 1 if sys.version_info < (3, 14) else 0
 """The oldest generation of the young: 3.14.0 looks at a part of the old objects with the second."""
 
@@ -62,6 +65,9 @@ class Coroutines:
     Guarantees: where the user handles warnings themselves (`catch_warnings`, `pytest.warns`, `recwarn`, a filter that
     says ignore), the listener hears nothing; what it does not tell is warned of as ever, in the same words and at the
     same line; no coroutine is kept alive.
+
+    Attributes:
+        swept: Whether nothing young is older than the test that runs, or than the end of the one before it.
     """
 
     def __init__(self, kinds: Collection[str], busy: Busy, *, own: Callable[[str], bool], listener: Listener) -> None:
@@ -81,7 +87,7 @@ class Coroutines:
         self._contexts: WeakSet[Any] = WeakSet()
         self._collecting: int | None = None
         self._old = False
-        self._swept = False
+        self.swept = False
 
     def start(self) -> list[Patch]:
         """Wrap what the interpreter calls, where that is wanted."""
@@ -97,39 +103,36 @@ class Coroutines:
         self._handling = ()
         self._contexts.clear()
 
-    def begins(self, *, sweep: bool = False) -> None:
-        """A test begins: what handles warnings now is pytest's; whatever handles them otherwise later is the user's.
-
-        Args:
-            sweep: Whether what earlier tests left in cycles must not be found among what this one leaves.
-        """
-        if not self._wanted:
-            return
-        if sweep and not self._swept and _GENERATIONS:
-            gc.collect(_YOUNG)
-            self._swept = True
+    def begins(self) -> None:
+        """A test begins: what handles warnings now is pytest's; whatever handles them otherwise later is the user's."""
         self._handling = _handling()
-        if (context := _context()) is not None:
+        if _BY_CONTEXT and (context := _context()) is not None:
             self._contexts.add(context)
 
-    def ends(self, *, made_any: bool) -> None:
-        """A test is over: find what it left in cycles, in time for it.
+    @property
+    def sweeps(self) -> bool:
+        """Whether `sweep` does anything."""
+        return self._wanted and _GENERATIONS and gc.isenabled()
 
-        The young generations take 8 µs where nothing is to be found, however many old objects there are.
+    def sweep(self) -> None:
+        """Collect the young: what others left in cycles is not found among what comes, and what a test left in time.
 
-        Args:
-            made_any: Whether it made tasks; the others are not worth that.
+        The young generations take 8 µs where nothing is to be found, however many old objects there are. Where the
+        user has turned the collector off, nothing is collected behind their back: what is in a cycle is found when
+        they do, of whatever age it is then.
         """
-        if self._wanted and made_any and _GENERATIONS:
+        if self.sweeps:
             gc.collect(_YOUNG)
-        self._swept = self._wanted and made_any
+            self.swept = True
+        else:
+            self.swept = False
 
     # -- what the interpreter calls
 
     def _collector(self, phase: str, info: dict[str, Any]) -> None:
         self._collecting = threading.get_ident() if phase == "start" else None
         # What is young was made since the test before this one, if its end was swept.
-        self._old = info["generation"] > _YOUNG or not self._swept or not _GENERATIONS
+        self._old = info["generation"] > _YOUNG or not self.swept or not _GENERATIONS
 
     def _warn_unawaited_coroutine(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         warn = warnings.warn
@@ -182,7 +185,7 @@ def _same(one: object, other: object) -> bool:
 
 def _context() -> Any:
     """Where warnings are handled by context (3.14+, where the interpreter is told to), the present one's handling."""
-    if not getattr(sys.flags, "context_aware_warnings", False):
+    if not _BY_CONTEXT:
         return None
     inside: Any = warnings
     return inside._get_context()  # noqa: SLF001 - no public name tells it

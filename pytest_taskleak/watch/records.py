@@ -109,10 +109,10 @@ class LoopRecord:
         ident = getattr(self.ref(), "_thread_id", None)  # asyncio's own note, which uvloop keeps to itself
         return next((it for it in threading.enumerate() if it.ident == ident), None) if ident is not None else None
 
-    def ran_in(self, thread: threading.Thread) -> None:
+    def ran_in(self, ident: int, ref: weakref.ref[threading.Thread]) -> None:
         """Note the thread in which the loop is running."""
-        self.ident = thread.ident
-        self._thread = weakref.ref(thread)
+        self.ident = ident
+        self._thread = ref
 
 
 ATTRIBUTE = "_taskleak"

@@ -80,8 +80,29 @@ class Register:
 
     def tidy(self) -> None:
         """Let go of what has ended."""
-        self._rewrite(lambda entry: entry)
-        self.limit = 2 * len(self.entries) + SPARE
+        # `_rewrite`, written out: whenever a loop is closed, and a call for each entry is dear.
+        if not self._tidying.acquire(False):  # noqa: FBT003 - its only parameter, and keywords cost
+            return  # another thread is at it
+        entries, over = self.entries, self._over
+        try:
+            present = list(entries)
+            # What others append meanwhile comes behind what was read, and stays.
+            entries[: len(present)] = [it for it in present if (thing := it[0]()) is not None and not over(thing)]
+        finally:
+            self._tidying.release()
+        self.limit = 2 * len(entries) + SPARE
+
+    def drop_last(self, key: int) -> None:
+        """Let go of what has that key, if it was made last: of most kinds there is one, which ends soon."""
+        if not self._tidying.acquire(False):  # noqa: FBT003 - as above
+            return
+        try:
+            # Whoever appends meanwhile does so behind it.
+            last = len(self.entries) - 1
+            if last >= 0 and self.entries[last][1] == key:
+                del self.entries[last]
+        finally:
+            self._tidying.release()
 
     def settle(self, keys: Collection[int]) -> None:
         """These were judged: nobody owns them any more, though they are counted while they go on."""

@@ -42,6 +42,8 @@ class Things:
 
     Attributes:
         registers: What was made, by kind.
+        entries: Their entries; empty where nothing may go on.
+        kept: The same, and those of the futures.
         futures: The futures, also where it is not they that were chosen but the errors that are lost in them.
     """
 
@@ -69,7 +71,8 @@ class Things:
         self.futures = self.registers.get("future")
         if self.futures is None and "errors" in kinds:
             self.futures = Register(_OVER["future"])
-        self._entries = tuple(register.entries for register in self.registers.values())
+        self.entries = tuple(register.entries for register in self.registers.values())
+        self.kept = self.entries if self.futures is None else (*self.entries, self.futures.entries)
         self._busy = busy
         self._owner = owner
         self._own = own
@@ -79,7 +82,7 @@ class Things:
 
     def __bool__(self) -> bool:
         """Whether anything was made that may go on."""
-        return any(self._entries)  # asked at every test: no loop of Python's
+        return any(self.entries)  # asked at every test: no loop of Python's
 
     def counts(self) -> dict[str, int]:
         """How many go on, by the names of `leak.COUNTED`."""

@@ -6,32 +6,27 @@ import asyncio
 import contextvars
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import Origin, Owner
-from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.calls import know_runners
 from pytest_taskleak.watch.coroutines import Coroutines
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin, origin_of
+from pytest_taskleak.watch.tasks import RECORDER, Tasks
 from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from types import FrameType
 
     from pytest_taskleak.watch.patching import Make
     from pytest_taskleak.watch.records import Listener
 
-_frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-# `inspect.currentframe` would add a call to each task that is made
-
 _running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for writers of event loops; never raises
 _current_task = asyncio.current_task
 _ident = threading.get_ident
-
-_RECORDER = "taskleak_recorder"
-"""The attribute of the wrapped `create_task` that leads to the recorder."""
 
 
 class Watcher:
@@ -50,6 +45,12 @@ class Watcher:
         things: What it records besides tasks.
         workers: What it records of threads, executors and loops.
         coroutines: What hears of coroutines that nobody awaited.
+        set_owner: Sets the present context's owner; `enter` does all that is needed.
+        owner_set: Gives it.
+        known: The loops that it knows, by their ids; some may be closed by now.
+        entries: What it has noted besides tasks; for their lengths only.
+        at: The id of the loop in which the last task was made, where that loop was running; 0 for none.
+        imported: How many modules there were when it last looked for kinds of loops; `start` looks again.
     """
 
     def __init__(
@@ -75,31 +76,36 @@ class Watcher:
         self.seen = 0
         self.users = 0
         self.listener = listener
-        self._carriers = carriers
-        self._carries = carries
-        self._own = own
         self._owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("taskleak_owner", default=None)
+        self.set_owner = self._owner.set
+        self.owner_set = self._owner.get
+        self._closing: set[int] = set()
+        self.known: dict[int, LoopRecord] = {}
+        self._tasks = Tasks(
+            self, self._owner, self._closing, carriers=carriers, carries=carries, own=own, listener=listener
+        )
         self.things = Things(kinds, self, self._owner, own=own, listener=listener)
         self.workers = Workers(kinds, self, self._owner, own=own, listener=listener)
         self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
-        self._loops: dict[int, LoopRecord] = {}
+        self.entries = (*self.things.entries, *self.workers.entries)
         self._patches: list[Patch] = []
-        self._imported = self._at = 0
+        self.imported = self.at = 0
         self._patched: set[type] = set()
-        self._closing: set[int] = set()
         self._main = threading.main_thread().ident
+        self._main_ref = weakref.ref(threading.main_thread())
 
     @staticmethod
     def active() -> Watcher | None:
         """The recorder that sees the tasks that are made just now, None where none does."""
-        recorder = getattr(asyncio.BaseEventLoop.create_task, _RECORDER, None)
+        recorder = getattr(asyncio.BaseEventLoop.create_task, RECORDER, None)
         return recorder if isinstance(recorder, Watcher) and recorder._patches else None  # noqa: SLF001 - its own class
 
     def start(self) -> None:
         """Wrap what has to be seen; harmless when repeated, and catches up with loops imported meanwhile."""
-        if self._patches and self._imported == len(sys.modules):
+        if self._patches and self.imported == len(sys.modules):
             return
-        self._imported = len(sys.modules)
+        self.imported = len(sys.modules)
+        know_runners()
         if not self._patches:
             self.things.start()
             self._patches += self.coroutines.start()
@@ -122,7 +128,7 @@ class Watcher:
 
     def _on_loops(self, cls: type) -> dict[str, Callable[[Callable[..., Any], Patch], Callable[..., Any]]]:
         return {
-            "create_task": self._create_task,
+            "create_task": self._tasks.create_task,
             "close": self._loop_close,
             "call_exception_handler": self._call_exception_handler,
             **dict(self.things.wrappers(cls)),
@@ -134,8 +140,8 @@ class Watcher:
         while self._patches:
             self._patches.pop().undo()
         self._patched.clear()
-        self._loops.clear()
-        self._at = 0
+        self.known.clear()
+        self.imported = self.at = 0
         for part in (self.things, self.workers, self.coroutines):
             part.stop()
         self.current = None
@@ -156,14 +162,14 @@ class Watcher:
         """The loops that are not closed, as far as tasks were made in them, or they were seen being made."""
         known: list[LoopRecord] = []
         for made_loop, made in self.workers.loops():
-            record = self._loops.get(id(made_loop))
+            record = self.known.get(id(made_loop))
             if record is None or record.ref() is not made_loop:
-                self._loops[id(made_loop)] = LoopRecord(made_loop, made.owner)
-        for key, record in list(self._loops.items()):
+                self.known[id(made_loop)] = LoopRecord(made_loop, made.owner)
+        for key, record in list(self.known.items()):
             loop = record.loop
             if loop is None or loop.is_closed():
-                del self._loops[key]
-                self._at = 0
+                del self.known[key]
+                self.at = 0
             else:
                 known.append(record)
         return known
@@ -202,7 +208,7 @@ class Watcher:
 
     def began_in(self, loop: asyncio.AbstractEventLoop) -> Owner | None:
         """Who was busy when the first task was made in a loop, None where that was nobody, or unseen."""
-        record = self._loops.get(id(loop))
+        record = self.known.get(id(loop))
         return record.began_in if record is not None and record.ref() is loop else None
 
     def recorded_elsewhere(self, task: asyncio.Task[Any]) -> bool:
@@ -242,7 +248,7 @@ class Watcher:
     def owner_now(self) -> Owner | None:
         """On whose behalf the code works that is running in this thread."""
         origin = self.maker()
-        return (origin.owner if origin is not None else None) or self._owner_now(_running_loop())
+        return (origin.owner if origin is not None else None) or self.owner_outside_tasks(_running_loop())
 
     def owner_of(self, handle: object) -> Owner | None:
         """On whose behalf a loop calls a handle that has just failed; uvloop is still in its context, and hides it."""
@@ -250,7 +256,7 @@ class Watcher:
         owner = context.get(self._owner) if context is not None else None
         return owner if owner is not None else self.owner_now()
 
-    def _owner_now(self, running: object) -> Owner | None:
+    def owner_outside_tasks(self, running: object, /) -> Owner | None:
         """On whose behalf code works that no recorded task runs: its context's, its thread's, the runner's."""
         ident = _ident()
         if running is None and ident == self._main:
@@ -280,84 +286,18 @@ class Watcher:
         self._patched.add(cls)
         self._patches += [Patch(cls, name, make) for name, make in makers.items()]
 
-    def _create_task(  # noqa: C901 - a function for its last part would cost each task a call
-        self, original: Callable[..., Any], patch: Patch
-    ) -> Callable[..., Any]:
-        owner_var, describe = self._owner, self._describe
-
-        def create_task(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> Any:
-            __tracebackhide__ = True
-            if not patch.live:
-                return patch.stale(loop, *args, **kwargs)
-            origin = token = task = None
-            try:
-                origin = describe(loop, args[0] if args else kwargs.get("coro"), _frame(1))
-                owner = origin.owner
-                if kwargs and (context := kwargs.get("context")) is not None:
-                    self._set_in(context, owner)
-                elif owner_var.get() is not owner:
-                    token = owner_var.set(owner)
-            except Exception as error:  # noqa: BLE001 - the user's task must be made whatever befalls the recorder
-                self.listener.failed(error)
-            try:
-                task = original(loop, *args, **kwargs)
-                if origin is not None:
-                    try:
-                        task._taskleak = origin  # noqa: SLF001 - ATTRIBUTE, in the fastest way
-                        if trace := getattr(task, "_source_traceback", None):
-                            _hide(trace)
-                    except Exception as error:  # noqa: BLE001 - a user's type may refuse, or its attributes misbehave
-                        if not isinstance(error, AttributeError):
-                            self.listener.failed(error)
-                return task
-            finally:
-                if token is not None:
-                    owner_var.reset(token)
-                # An exception's traceback would keep the task through this frame.
-                del task
-
-        setattr(create_task, _RECORDER, self)
-        return create_task
-
-    def _describe(self, loop: asyncio.AbstractEventLoop, coro: object, frame: FrameType) -> Origin:
-        running = _running_loop()
-        if running is not loop or self._at != id(loop):
-            self._note(loop, running)
-        self.seen += 1
-        name: str = getattr(coro, "__qualname__", "")
-        if name in self._carriers and self._carries(coro):
-            return Origin(self, None, self.phase, name, (), None, self.current)
-        parent: Origin | None = None
-        owner: Owner | None = None
-        if running is not None:  # `_parent`, without the call
-            parent = getattr(_current_task(running), ATTRIBUTE, None)
-            if parent is not None:
-                if parent.run is self:
-                    owner = parent.owner
-                else:
-                    parent = None
-        if owner is None:
-            owner = self._owner_now(running)
-        return Origin(self, owner, self.phase, name, capture(frame, self._own), parent, self.current, self.seen)
-
-    def _note(self, loop: asyncio.AbstractEventLoop, running: object) -> None:
+    def note(self, loop: asyncio.AbstractEventLoop, running: object, /) -> None:
         """Make a record of a loop, and of the thread that it runs in."""
-        record = self._loops.get(id(loop))
+        record = self.known.get(id(loop))
         if record is None or record.ref() is not loop:
-            record = self._loops[id(loop)] = LoopRecord(loop, self.current)
-            self._at = 0
+            record = self.known[id(loop)] = LoopRecord(loop, self.current)
+            self.at = 0
         if running is loop:
-            if record.ident != _ident():
-                record.ran_in(threading.current_thread())
-            self._at = id(loop)
-
-    def _set_in(self, context: contextvars.Context, owner: Owner | None) -> None:
-        if context.get(self._owner) is owner:
-            return
-        try:
-            context.run(self._owner.set, owner)
-        except RuntimeError:
-            return  # somebody is running in it: it is theirs
+            ident = _ident()
+            if record.ident != ident:
+                main = ident == self._main
+                record.ran_in(ident, self._main_ref if main else weakref.ref(threading.current_thread()))
+            self.at = id(loop)
 
     def _runner_close(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def close(runner: asyncio.Runner, /) -> None:
@@ -367,7 +307,10 @@ class Watcher:
                 return
             # get_loop() would make a loop where there was none.
             loop = vars(runner).get("_loop")
-            self._around(loop, lambda: original(runner), by_runner=True)
+            if loop is None or id(loop) in self._closing:
+                original(runner)
+            else:
+                self._around(loop, original, runner, by_runner=True)
 
         return close
 
@@ -377,16 +320,18 @@ class Watcher:
             if not patch.live:
                 patch.stale(loop)
                 return
-            self._around(loop, lambda: original(loop), by_runner=False)
+            if id(loop) in self._closing:
+                original(loop)  # a closer that another has called
+                return
+            self._around(loop, original, loop, by_runner=False)
 
         return close
 
-    def _around(self, loop: asyncio.AbstractEventLoop | None, close: Callable[[], None], *, by_runner: bool) -> None:
-        """Let the listener look before `close` and after it; once, where closers call each other."""
+    def _around(
+        self, loop: asyncio.AbstractEventLoop, close: Callable[[Any], None], closed: object, *, by_runner: bool
+    ) -> None:
+        """Let the listener look before `close(closed)` and after it."""
         __tracebackhide__ = True
-        if loop is None or id(loop) in self._closing:
-            close()
-            return
         self._closing.add(id(loop))
         after = None
         try:
@@ -396,15 +341,26 @@ class Watcher:
             except Exception as error:  # noqa: BLE001 - closing goes on whatever befalls the look
                 self.listener.failed(error)
             finally:
-                close()
+                close(closed)
         finally:
             self._closing.discard(id(loop))
             try:
                 if after is not None:
                     after()
-                self.things.tidy()
+                self._closed(loop)
             except Exception as error:  # noqa: BLE001 - as above
                 self.listener.failed(error)
+
+    def _closed(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let go of what has ended with a loop, so that there is nothing to look at when its test has."""
+        if loop.is_closed():
+            record = self.known.get(id(loop))
+            if record is not None and record.ref() is loop:
+                del self.known[id(loop)]
+                self.at = 0
+            self.workers.closed(loop)
+        if any(self.things.kept):
+            self.things.tidy()
 
     def _call_exception_handler(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def call_exception_handler(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> None:
@@ -420,9 +376,3 @@ class Watcher:
             original(loop, *args, **kwargs)
 
         return call_exception_handler
-
-
-def _hide(trace: list[Any]) -> None:
-    """Debug mode shows the user's own line last, as it does without the recorder."""
-    if trace[-1].filename == __file__:
-        del trace[-1]

@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.leak import CHOSEN_BY, COUNTED
-from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.calls import capture, makers_of_loop
 from pytest_taskleak.watch.records import ATTRIBUTE, ThreadOrigin
 from pytest_taskleak.watch.registers import Made, Register
 
@@ -39,6 +39,7 @@ class Workers:
 
     Attributes:
         registers: What was started or made; for executors their threads, on behalf of who made the executor.
+        entries: Their entries; empty where nothing may go on.
         dropped: Loops that were collected while they were open.
     """
 
@@ -63,7 +64,7 @@ class Workers:
         self.registers: dict[Kind, Register] = {
             kind: Register(over) for kind, over in _OVER.items() if CHOSEN_BY[kind] in kinds
         }
-        self._entries = tuple(register.entries for register in self.registers.values())
+        self.entries = tuple(register.entries for register in self.registers.values())
         self.dropped: list[Made] = []
         self._run = run
         self._whose = run.owner_now
@@ -73,7 +74,7 @@ class Workers:
 
     def __bool__(self) -> bool:
         """Whether anything is kept."""
-        return bool(self.dropped) or any(self._entries)
+        return bool(self.dropped) or any(self.entries)
 
     def loops(self) -> list[tuple[asyncio.AbstractEventLoop, Made]]:
         """The loops that are not closed, with how they were made."""
@@ -83,6 +84,18 @@ class Workers:
     def counts(self) -> dict[str, int]:
         """How many go on, by the names of `leak.COUNTED`."""
         return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
+
+    def closed(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let go of a loop that was closed."""
+        register = self.registers.get("open-loop")
+        if register is not None and register.entries:
+            register.drop_last(id(loop))
+
+    def tidy(self) -> None:
+        """Let go of what has ended."""
+        for register in self.registers.values():
+            if register.entries:
+                register.tidy()
 
     def stop(self) -> None:
         """Forget everything."""
@@ -196,8 +209,8 @@ class Workers:
                 return
             original(loop, *args, **kwargs)
             try:
-                calls = capture(_frame(1), self._own)
-                register.append(Made(weakref.ref(loop), id(loop), self._whose(), self._run.phase, calls))
+                calls = makers_of_loop(1, self._own)
+                register.append((weakref.ref(loop), id(loop), self._whose(), self._run.phase, calls))
                 if len(register.entries) > register.limit:
                     register.tidy()
             except Exception as error:  # noqa: BLE001 - the user's loop must be made whatever befalls the recorder

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from pytest_taskleak.judge import Adoptions, LiveFixture, holders
+from pytest_taskleak.judge import Adoptions, holders
 from pytest_taskleak.model import Origin, Owner
 
 
@@ -23,8 +23,15 @@ async def task():
     await asyncio.wait([task])
 
 
-def fixture(*roots):
-    return LiveFixture(Owner("fixture", "test", "pool", "module"), lambda: list(roots), lambda: True)
+class Pool:
+    """A live fixture that keeps a list of things."""
+
+    def __init__(self, *roots):
+        self.owner = Owner("fixture", "test", "pool", "module")
+        self.roots = lambda: list(roots)
+
+    def can_clean_up(self):
+        return True
 
 
 class Slotted:
@@ -51,7 +58,7 @@ class Plain:
     ids=["the value itself", "an attribute", "a slot", "a list in a dict", "a set in a tuple in a deque"],
 )
 async def test_a_task_in_a_fixtures_plain_data_is_held(task, wrap):
-    assert holders([task], [pool := fixture(wrap(task))]) == {id(task): pool}
+    assert holders([task], [pool := Pool(wrap(task))]) == {id(task): pool}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ async def test_a_task_in_a_fixtures_plain_data_is_held(task, wrap):
     ids=["a function", "a method", "the loop", "a class", "a weak reference"],
 )
 async def test_what_is_reached_only_through_code_a_loop_or_a_weak_reference_is_not_held(task, wrap):
-    assert holders([task], [fixture(wrap(task))]) == {}
+    assert holders([task], [Pool(wrap(task))]) == {}
 
 
 async def test_a_callback_that_looks_at_attributes_of_the_users_is_never_called(task):
@@ -81,7 +88,7 @@ async def test_a_callback_that_looks_at_attributes_of_the_users_is_never_called(
         def __iter__(self):
             raise AssertionError("iterated")
 
-    assert holders([task], [fixture(Trap())]) == {}
+    assert holders([task], [Pool(Trap())]) == {}
 
 
 async def test_the_second_test_that_leaves_one_more_is_a_pile_and_the_first_is_none(task):

@@ -648,7 +648,7 @@ BREAKS = """
         "pytest_taskleak.detector.Detector.look_at_open_loops",
         "pytest_taskleak.detector.Detector.verdicts",
         "pytest_taskleak.detector.Detector.start",
-        "pytest_taskleak.watch.watcher.capture",
+        "pytest_taskleak.watch.tasks.capture",
         "pytest_taskleak.watch.Watcher.loops",
         "pytest_taskleak.fixtures.roots",
         "pytest_taskleak.outcome.fail",

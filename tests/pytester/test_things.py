@@ -111,6 +111,12 @@ def test_what_the_arguments_of_a_test_hold_dies_with_them(judged):
         class TestClass:
             async def test_method(self):
                 self.future = asyncio.get_running_loop().create_future()
+
+            async def test_another(self):
+                self.future = asyncio.get_running_loop().create_future()
+
+        async def test_after_them():
+            pass
     """)
     assert set(words.values()) == {"PASSED"}
     assert QUIET not in text

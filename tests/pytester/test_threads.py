@@ -1039,7 +1039,8 @@ def test_nothing_is_kept_alive_after_the_verdict(threads):
     }, text
 
 
-def test_a_test_that_starts_no_thread_pays_nothing(threads, project):
+@pytest.mark.parametrize("looks", [True, False], ids=["one goes on", "none does"])
+def test_what_has_ended_is_not_looked_at(threads, project, looks):
     project.write(
         "conftest.py",
         prelude=ENDS.replace("pytest_unconfigure", "end_all")
@@ -1063,17 +1064,24 @@ def pytest_unconfigure():
     print("looks:", LOOKS)
 """,
     )
-    _, text = threads("""
-        def test_starts_one():
-            stop(start())
-
+    _, text = threads(
+        """
         def test_is_plain():
             pass
 
+        def test_starts_one():
+            stop(start())
+
         def test_is_plain_too():
             pass
-    """)
-    assert "looks: [1]" in text
+    """
+        + looks
+        * """
+        def test_leaves_one():
+            start()
+    """
+    )
+    assert ("looks: []" not in text) == looks
 
 
 def test_a_defect_is_contained(threads, project):
