@@ -20,7 +20,7 @@ help:
 	@echo "make lint    ruff: rules and format"
 	@echo "make types   mypy --strict and pyright strict"
 	@echo "make golden  write the expected reports anew (read the difference before you commit it)"
-	@echo "make bench   what the plugin and the queue cost, peers in the same run"
+	@echo "make bench   what the plugin and the queue cost, peers in the same run; AREAS='tests queue' for some"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; say where one is: make PYTHON=/path/to/python3"; exit 1; }
@@ -73,7 +73,7 @@ types: $(VENV)/.types
 golden: $(VENV)/.test
 	$(BIN)/python tests/golden/make.py
 
-# The peers are pytest plugins themselves: they get an environment of their own.
+# The peers are pytest plugins themselves: they get environments of their own, some of which the programs make.
 bench:
 	@$(MAKE) --no-print-directory bench-here VENV=$(VENV)-bench
 
@@ -82,13 +82,7 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	@touch $@
 
 bench-here: $(VENV)/.bench
-	$(BIN)/python benchmarks/creation_cost.py
-	$(BIN)/python benchmarks/suite_cost.py
-	$(BIN)/python benchmarks/explain_cost.py
-	$(BIN)/python benchmarks/html_report.py
-	$(BIN)/python benchmarks/compare.py
-	$(BIN)/python benchmarks/queue_throughput.py
-	$(BIN)/python benchmarks/executors.py
+	$(BIN)/python benchmarks/bench.py $(AREAS)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-bench-* build dist .pytest_cache .mypy_cache .ruff_cache

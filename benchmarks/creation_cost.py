@@ -10,11 +10,16 @@ import asyncio
 import contextlib
 import gc
 import importlib
-import platform
+import json
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import peers
+from table import Row
 
 from pytest_taskleak.detector import Detector
 from pytest_taskleak.model import Owner
@@ -22,10 +27,12 @@ from pytest_taskleak.places import Places
 from pytest_taskleak.settings import DEFAULT_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 BATCH = 500
 ROUNDS = 120
+DEPTH = 3
+"""Calls between the user's function and the one that makes the thing."""
 
 
 async def nothing() -> None:
@@ -95,30 +102,44 @@ def run(main: Awaitable[float], factory: Callable[[], asyncio.AbstractEventLoop]
         loop.close()
 
 
+LIMITS = {"create_task": 1.5, "create_future": 1.2, "call_later": 1.2}
+"""Microseconds that recording may add, on 3.13."""
+
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def rows() -> Iterator[Row]:
+    """A row for each Python, loop and maker."""
+    for version in VERSIONS:
+        base = peers.interpreter(version)
+        if base is None:
+            print(f"(no Python {version} here)")
+            continue
+        loops = ["uvloop"] if sys.platform != "win32" else []
+        python = peers.environment(f"loops-{version}", [*peers.HARNESS, *loops, *peers.PROJECT], base)
+        told = subprocess.run([python, __file__], check=True, capture_output=True, text=True)
+        for name, maker, plain, added in json.loads(told.stdout):
+            limit = LIMITS[maker] if version == "3.13" else None
+            yield Row(f"{maker}, {name}, {version}", f"plain, {plain:.1f} µs", added, "µs more", limit)
+
+
 def main() -> None:
-    """Print a row for each loop, maker and depth."""
+    """Tell, as JSON, for each loop and maker the plain microseconds and those that are added."""
     detector = Detector(Places(Path.cwd()), grace=0.1, strict=False, kinds=DEFAULT_KINDS, announce=print)
-    print(f"Python {platform.python_version()}; {BATCH} at a time, {ROUNDS} rounds in turns")
-    print(f"{'':36}{'plain µs':>10}{'added µs':>10}{'× plain':>10}{'× in debug mode':>18}")
+    found: list[tuple[str, str, float, float]] = []
     for loop_name, factory in loops().items():
         for make in (create_task, create_future, call_later):
-            for depth in (0, 10):
-                plain: list[float] = []
-                recorded: list[float] = []
-                debug: list[float] = []
-                for number in range(ROUNDS):
-                    plain.append(run(batch(make, depth), factory))
-                    detector.start()
-                    detector.watcher.enter(Owner("test", "test", "test"), "call")
-                    recorded.append(run(batch(make, depth), factory))
-                    detector.stop()
-                    if number % 10 == 0:
-                        debug.append(run(batch(make, depth), factory, debug=True))
-                base = statistics.median(plain)
-                added = statistics.median(b - a for a, b in zip(plain, recorded, strict=True))
-                name = f"{loop_name}, {make.__name__}, {depth} deep"
-                ratios = f"{1 + added / base:10.2f}{statistics.median(debug) / base:18.1f}"
-                print(f"{name:36}{base * 1e6:10.2f}{added * 1e6:10.2f}{ratios}")
+            plain: list[float] = []
+            recorded: list[float] = []
+            for _ in range(ROUNDS):
+                plain.append(run(batch(make, DEPTH), factory))
+                detector.start()
+                detector.watcher.enter(Owner("test", "test", "test"), "call")
+                recorded.append(run(batch(make, DEPTH), factory))
+                detector.stop()
+            added = statistics.median(b - a for a, b in zip(plain, recorded, strict=True))
+            found.append((loop_name, make.__name__, statistics.median(plain) * 1e6, added * 1e6))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What it costs to prove that leaked tasks never wake, on a large heap.
 
-Run it with `python benchmarks/explain_cost.py`; it prints one line for each way in which tasks may wait.
+Seconds of this process, whose heap is made that large; the collector is off.
 """
 
 from __future__ import annotations
@@ -8,9 +8,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections import Counter
+from typing import TYPE_CHECKING
+
+from table import Row
 
 from pytest_taskleak.explain import outlooks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
 
 TASKS = 30
 OBJECTS = 1_000_000
@@ -53,32 +58,42 @@ async def module_keeps() -> None:
 KEPT: list[dict[str, Bot]] = []
 
 
-def main() -> None:
-    """Print seconds and what was said, for each case."""
+def rows() -> Iterator[Row]:
+    """A row for each way to wait."""
+    was_enabled = gc.isenabled()
     gc.disable()  # garbage in cycles is a part of a heap
     heap = [[number] for number in range(OBJECTS)]
-    for case in (nobody_keeps, dead_object_keeps, module_keeps):
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(case())
-        for _ in range(3):
-            loop.run_until_complete(asyncio.sleep(0))
+    try:
+        for case, words in (
+            (nobody_keeps, "that nobody keeps"),
+            (dead_object_keeps, "in garbage"),
+            (module_keeps, "of a module"),
+        ):
+            yield from _explained(case, words)
+    finally:
+        if was_enabled:
+            gc.enable()
+        del heap
+
+
+def _explained(case: Callable[[], Awaitable[None]], words: str) -> Iterator[Row]:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(_all_of(case))
+    tasks = list(asyncio.all_tasks(loop))
+    for named, told in ((0, ""), (MOST_NAMED, f", who holds {MOST_NAMED}")):
         begin = time.perf_counter()
-        told = Counter(it.prospect for it in outlooks(list(asyncio.all_tasks(loop)), 10.0).values())
+        outlooks(tasks, 10.0, named=tasks[:named])
         seconds = time.perf_counter() - begin
-        print(f"{case.__name__:20} {seconds:6.3f} s  {len(gc.get_objects()):,} objects  {dict(told)}")
-        for number in (1, MOST_NAMED):
-            tasks = list(asyncio.all_tasks(loop))
-            begin = time.perf_counter()
-            found = outlooks(tasks, 10.0, named=tasks[:number])
-            seconds = time.perf_counter() - begin
-            holders = Counter(it.holders for it in found.values() if it.holders)
-            print(f"{'':20} {seconds:6.3f} s  with who holds {number}: {dict(holders)}")
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
-    del heap
+        what = f"{TASKS} tasks {words}{told}"
+        yield Row(what, f"{OBJECTS:,} objects", seconds, "s", None if named else 0.5)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    KEPT.clear()
 
 
-if __name__ == "__main__":
-    main()
+async def _all_of(case: Callable[[], Awaitable[None]]) -> None:
+    await case()
+    for _ in range(3):
+        await asyncio.sleep(0)

@@ -1,7 +1,5 @@
 """Throughput of `reference_queue` beside the usual ways to handle messages chat by chat, in one run.
 
-    python benchmarks/queue_throughput.py [--chats 1000] [--messages 100] [--rounds 5]
-
 Each design handles every message of every chat with a handler that does nothing, so what is measured is the
 queueing alone. *Burst*: all messages are sent at once, then all results awaited. *Awaited*: a producer for each
 chat awaits every result before it sends the next message. Rounds alternate between the designs, so a slow
@@ -13,7 +11,6 @@ and `reference_queue` does for every message: a context of its own for each hand
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import statistics
@@ -23,11 +20,14 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+import aiojobs
+from table import Row
+
 from reference_queue import MessageQueue, Observer
 from reference_queue.metrics import QueueMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from contextvars import Context
 
     Send = Callable[[int, int], Awaitable[Any]]
@@ -194,6 +194,19 @@ async def lock_per_chat() -> AsyncGenerator[Send, None]:
     yield lambda chat, message: asyncio.create_task(work(chat, message))
 
 
+@asynccontextmanager
+async def aiojobs_scheduler() -> AsyncGenerator[Send, None]:
+    """A job of an aiojobs scheduler for each message, as many at a time as the queue has workers; no order at all."""
+    scheduler = aiojobs.Scheduler(limit=64, pending_limit=0)
+
+    async def send(message: int) -> int:
+        job = await scheduler.spawn(handle(message))
+        return await job.wait()
+
+    yield lambda _chat, message: asyncio.ensure_future(send(message))
+    await scheduler.close()
+
+
 DESIGNS = (
     bare_await,
     bare_future,
@@ -205,6 +218,7 @@ DESIGNS = (
     task_per_active_chat,
     queue_per_chat,
     lock_per_chat,
+    aiojobs_scheduler,
 )
 YARDSTICK = one_asyncio_queue
 
@@ -232,30 +246,26 @@ async def awaited(design: Any, chats: int, messages: int) -> float:
         return chats * messages / (time.process_time() - begin)
 
 
-def main() -> None:
-    """Run every design in every round and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--chats", type=int, default=1_000)
-    parser.add_argument("--messages", type=int, default=100, help="for each chat")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+CHATS, MESSAGES, ROUNDS = 1_000, 100, 5
+LIMITS = {"burst": 1.2, "awaited": 0.95}
+"""Times the yardstick that the queue must reach."""
+
+
+def rows() -> Iterator[Row]:
+    """A row for each load and design: times as many messages a second as the yardstick."""
     rates: dict[tuple[str, str], list[float]] = {}
-    for _ in range(options.rounds):
+    for _ in range(ROUNDS):
         for load in (burst, awaited):
             for design in DESIGNS:
                 gc.collect()
-                rate = asyncio.run(load(design, options.chats, options.messages))
-                rates.setdefault((load.__name__, design.__name__), []).append(rate)
+                rates.setdefault((load.__name__, design.__name__), []).append(
+                    asyncio.run(load(design, CHATS, MESSAGES))
+                )
     medians = {key: statistics.median(values) for key, values in rates.items()}
-    print(f"{options.chats} chats x {options.messages} messages, median of {options.rounds} rounds")
-    print(f"{'design':<26}{'burst msg/s':>13}{'x queue':>9}{'awaited msg/s':>15}{'x queue':>9}")
-    for design in DESIGNS:
-        row = f"{design.__name__:<26}"
-        for load, width in ((burst, 13), (awaited, 15)):
-            median = medians[load.__name__, design.__name__]
-            row += f"{median:>{width},.0f}{median / medians[load.__name__, YARDSTICK.__name__]:>9.2f}"
-        print(row)
-
-
-if __name__ == "__main__":
-    main()
+    for load in (burst, awaited):
+        yard = medians[load.__name__, YARDSTICK.__name__]
+        for design in DESIGNS:
+            ratio = medians[load.__name__, design.__name__] / yard
+            limit = LIMITS[load.__name__] if design is message_queue else None
+            name = design.__name__.replace("_", " ")
+            yield Row(f"{load.__name__}: {name}", f"one queue, {yard:,.0f}/s", ratio, limit=limit, at_least=True)

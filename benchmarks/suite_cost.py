@@ -1,93 +1,103 @@
-"""What the plugin adds to a suite that does not leak: CPU of the whole process, runs taken in turns.
+"""What the plugin adds to a suite that does not leak: wall time of the process, runs taken in turns.
 
-Peers run on the same tests in the same turn: no plugin, this one, pyleak (its marker on every test).
+Peers run the same tests in the same turn: no plugin, this one, pyleak's marker on every test (tasks alone, and with
+all that it looks for). Growth over the session is compared with `objgraph.typestats` around each test.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-TESTS = 300
-ROUNDS = 7
+import peers
+import suites
+from table import Row
 
-SUITES = {
-    "async tests, 5 tasks each": """
-import asyncio
-import pytest
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-async def work():
-    await asyncio.sleep(0)
+TESTS = 500
+ROUNDS = 9
+FEWER = 60
+"""Tests where each takes a second of `typestats` over a heap of the size of a real suite's."""
 
-@pytest.mark.parametrize("number", range({tests}))
-async def test_it(number):
-    await asyncio.gather(*(work() for _ in range(5)))
-""",
-    "plain sync tests": """
-import pytest
+OBJECTS = 300_000
 
-@pytest.mark.parametrize("number", range({tests}))
-def test_it(number):
-    assert number >= 0
-""",
-}
-
-WAYS = {
-    "no plugin": ("-p", "no:taskleak", "-p", "no:pyleak"),
-    "taskleak": ("-p", "no:pyleak"),
-    "pyleak, tasks": ("-p", "no:taskleak", "-p", "mark_all"),
-}
-
-MARK_ALL = """
+MARK = """
 import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        item.add_marker(pytest.mark.no_leaks("tasks"))
+        item.add_marker(pytest.mark.no_leaks{args})
 """
 
+HEAP = f"""
+KEPT = [[number] for number in range({OBJECTS})]
+"""
 
-def cpu(folder: Path, options: tuple[str, ...]) -> float:
-    """Seconds of CPU for one run; an outcome other than all passed is an error."""
-    others = ("randomly", "xdist", "rerunfailures", "timeout", "hypothesispytest", "anyio", "trio")
-    off = [word for name in others for word in ("-p", f"no:{name}")]
-    before = os.times()
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *off, *options],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+TYPESTATS = (
+    HEAP
+    + """
+import objgraph
+import pytest
 
-
-def main() -> None:
-    """Print a row for each suite and way."""
-    print(f"{TESTS} tests, {ROUNDS} runs each, in turns; CPU seconds of the process")
-    print(f"{'':46}{'median':>8}{'× none':>10}")
-    for name, source in SUITES.items():
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            (folder / "test_it.py").write_text(source.format(tests=TESTS), encoding="utf-8")
-            (folder / "mark_all.py").write_text(MARK_ALL, encoding="utf-8")
-            ini = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
-            (folder / "pytest.ini").write_text(ini, encoding="utf-8")
-            seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(ROUNDS):
-                for way, options in WAYS.items():
-                    seconds[way].append(cpu(folder, options))
-            none = statistics.median(seconds["no plugin"])
-            for way, values in seconds.items():
-                median = statistics.median(values)
-                print(f"{name:30}{way:16}{median:8.2f}{median / none:10.2f}")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    before = objgraph.typestats()
+    result = yield
+    grown = {name: count - before.get(name, 0) for name, count in objgraph.typestats().items()}
+    return result
+"""
+)
 
 
-if __name__ == "__main__":
-    main()
+def rows() -> Iterator[Row]:
+    """A row for each peer."""
+    python = peers.environment("plugin", [*peers.HARNESS, *peers.PROJECT])
+    pyleak = peers.environment("pyleak", [*peers.HARNESS, "pyleak==0.2.0"])
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        suite = (suites.ASYNCHRONOUS, suites.ASYNCHRONOUS_TEST, TESTS)
+        plain = suites.written(folder / "plain", *suite)
+        tasks = suites.written(folder / "tasks", *suite, MARK.format(args='("tasks")'))
+        bare = suites.written(folder / "bare", *suite, MARK.format(args=""))
+        marked = ("-p", "pyleak.pytest_plugin")
+        ways = {
+            "none": lambda: suites.ran(python, plain)[0],
+            "taskleak": lambda: suites.ran(python, plain, *suites.WITH)[0],
+            "taskleak again": lambda: suites.ran(python, plain, *suites.WITH)[0],
+            "none again": lambda: suites.ran(python, plain)[0],
+            "pyleak 0.2.0, tasks only": lambda: suites.ran(pyleak, tasks, *marked)[0],
+        }
+        seconds: dict[str, list[float]] = {}
+        for _ in range(ROUNDS):
+            for way, run in ways.items():
+                seconds.setdefault(way, []).append(run())
+        none = seconds["none"] + seconds["none again"]
+        ours = seconds["taskleak"] + seconds["taskleak again"]
+        ratio = statistics.median(b / a for a, b in zip(none, ours, strict=True))
+        yield Row(f"{TESTS} async tests, wall", "no plugin", ratio, limit=1.03, digits=3)
+        median = statistics.median(none)
+        peer = statistics.median(seconds["pyleak 0.2.0, tasks only"]) / median
+        yield Row("the same with pyleak 0.2.0, tasks only", "no plugin", peer, digits=1)
+        once = suites.ran(pyleak, bare, *marked)[0]  # it takes long, so once
+        yield Row("the same with pyleak 0.2.0, bare marker", "no plugin", once / median, digits=1)
+        yield from _growth(folder, python)
+
+
+def _growth(folder: Path, python: str) -> Iterator[Row]:
+    suite = (suites.ASYNCHRONOUS, suites.ASYNCHRONOUS_TEST, FEWER)
+    plain = suites.written(folder / "heap", *suite, HEAP)
+    counted = suites.written(folder / "typestats", *suite, TYPESTATS)
+    added: dict[str, list[float]] = {"growth": [], "typestats": []}
+    for _ in range(3):
+        none = suites.ran(python, plain, *suites.WITH)[1]
+        added["growth"].append(suites.ran(python, plain, *suites.WITH, "--taskleak-growth")[1] - none)
+        added["typestats"].append(suites.ran(python, counted, *suites.WITH)[1] - none)
+    ours, theirs = (statistics.median(added[name]) for name in ("growth", "typestats"))
+    ratio = theirs / max(ours, 0.001)
+    yield Row("--taskleak-growth, how much cheaper", "objgraph.typestats", ratio, limit=20, at_least=True, digits=0)
+    yield Row("--taskleak-growth, for each test", "without it", ours / FEWER * 1000, "ms", digits=1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_taskleak.outcome import Show
+    from pytest_taskleak.settings import Show
     from pytest_taskleak.values import Report
 
 

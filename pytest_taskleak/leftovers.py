@@ -25,7 +25,7 @@ _PILE = 3
 and each connection brings a future of its own."""
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Candidate:
     """Something that is left, between the look and the verdict; kept for the time of one teardown.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _ATTRIBUTE = "taskleak"
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Found:
     """The leaks of one test or fixture.
 
@@ -40,7 +40,7 @@ class Found:
         return cls(data["nodeid"], data["location"], data["mode"], [Leak.from_json(leak) for leak in data["leaks"]])
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Letter:
     """What one report, or the end of one process, has to tell.
 

@@ -162,7 +162,7 @@ class Origin:
 _LONGEST_CHAIN = 8
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Stall:
     """A callback, or one step of a task, that kept its loop from turning; it refers to nothing of the user's.
 

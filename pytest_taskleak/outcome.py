@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,29 +10,13 @@ from pytest_taskleak import report as texts
 from pytest_taskleak.leak import Leak, TaskLeakError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from typing_extensions import Unpack
 
+    from pytest_taskleak.settings import Show
+
 SECTION = "taskleak"
-
-
-class Show(TypedDict):
-    """How details are shown.
-
-    Attributes:
-        verbosity: pytest's.
-        root: The folder that paths are relative to.
-        command: How the same is looked for in one test.
-        rootdir: The folder that node ids begin at.
-        counts: How much went on before the test and after it, where that is known.
-    """
-
-    verbosity: int
-    root: str
-    command: NotRequired[str]
-    rootdir: NotRequired[str]
-    counts: NotRequired[Mapping[str, tuple[int, int]]]
 
 
 def represent(item: pytest.Item | None, leaks: Sequence[Leak], **show: Unpack[Show]) -> Any:

@@ -47,14 +47,15 @@ class Places:
         self._root = f"{root}{os.sep}"
         self._whole = whole
         here = str(Path(__file__).parent)
+        paths = sysconfig.get_paths()  # at once: each is worked out from all
         self._library = tuple(
             f"{path}{os.sep}"
             for path in {
                 here,
-                *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+                *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
             }
         )
-        self._standard = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
+        self._standard = tuple(f"{paths[name]}{os.sep}" for name in ("stdlib", "platstdlib"))
         self.own: Callable[[str], bool] = _Own(self._library).__getitem__
 
     def standard(self, filename: str) -> bool:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_taskleak.ledger import Ledger
 from pytest_taskleak.letter import Letter
-from pytest_taskleak.session import Run
 from pytest_taskleak.settings import MARKER, Options, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pytest_taskleak.model import Phase
+    from pytest_taskleak.session import Run
     from pytest_taskleak.settings import Growing
 
 _OPTIONS = pytest.StashKey[Options]()
-_RUN = pytest.StashKey[Run]()
+_RUN = pytest.StashKey["Run"]()
 _LEDGER = pytest.StashKey[Ledger]()
 
 
@@ -30,18 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     options = config.stash[_OPTIONS] = Options(config)
     if not options.nowhere:
-        _judge(config, options)
+        if not hasattr(config, "workerinput"):
+            config.stash[_LEDGER] = Ledger(config, options.show, options.reports, options.due)
+        config.pluginmanager.register(_Tests(config, options), "taskleak-tests")
     if options.growing is not None:
         config.pluginmanager.register(_Growth(config, options.growing), "taskleak-growth")
-
-
-def _judge(config: pytest.Config, options: Options) -> None:
-    run = config.stash[_RUN] = Run(config, options)
-    ledger = None
-    if not hasattr(config, "workerinput"):
-        ledger = config.stash[_LEDGER] = Ledger(config, run.show, options.reports, options.due)
-        run.told = ledger.logged
-    config.pluginmanager.register(_Tests(config, run, ledger), "taskleak-tests")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -67,42 +61,52 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class _Tests:
     """Hooks of tests and fixtures that are there wherever leaks may be looked for."""
 
-    def __init__(self, config: pytest.Config, run: Run, ledger: Ledger | None) -> None:
-        self._manager = config.pluginmanager
-        self._run = run
-        self._listener = _Phases(run, ledger)
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self._config = config
+        self._options = options
+        self._listener = _Phases(self, config.stash.get(_LEDGER, None))
         self.listen(listen=True)  # where all tests run elsewhere (xdist's controller), only their reports are seen
+
+    @functools.cached_property
+    def run(self) -> Run:
+        """Made when the first test runs: a run without any need not import what looks for leaks."""
+        from pytest_taskleak.session import Run  # noqa: PLC0415 - as said
+
+        ledger = self._config.stash.get(_LEDGER, None)
+        run = self._config.stash[_RUN] = Run(self._config, self._options, ledger.logged if ledger else None)
+        return run
 
     def listen(self, *, listen: bool) -> None:
         if listen:
-            self._manager.register(self._listener, "taskleak-phases")
+            self._config.pluginmanager.register(self._listener, "taskleak-phases")
         else:
-            self._manager.unregister(self._listener)
+            self._config.pluginmanager.unregister(self._listener)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        return self._run.protocol(item, nextitem, self)
+        return self.run.protocol(item, nextitem, self) if self._options.judges else None
 
     # Of the older kind, through which no exception passes: the newer one would add its frame to tracebacks.
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, None]:
-        setup = self._run.setups.begins(fixturedef, request)
+        setup = self.run.setups.begins(fixturedef, request) if self._options.judges else None
         yield
         if setup is not None:
             setup.is_over()
 
     @pytest.hookimpl(trylast=True)
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        self._run.setups.has_ended(fixturedef)
+        if self._options.judges:
+            self.run.setups.has_ended(fixturedef)
 
 
 class _Phases:
     """Hooks that are there only while tests are run by others, who do not tell: they are dear."""
 
-    def __init__(self, run: Run, ledger: Ledger | None) -> None:
-        self._run = run
+    def __init__(self, tests: _Tests, ledger: Ledger | None) -> None:
+        self._tests = tests
         self._ledger = ledger
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -118,21 +122,23 @@ class _Phases:
         yield from self._phase(item, "teardown")
 
     def _phase(self, item: pytest.Item, phase: Phase) -> Generator[None, Any, None]:
-        refused = self._run.enter(item, phase)
+        run = self._tests.run
+        refused = run.enter(item, phase)
         outcome = yield
         if refused is not None:
             outcome.force_exception(refused)
-        self._run.leave(item, phase, outcome.exception)
+        run.leave(item, phase, outcome.exception)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        self._run.made_report(item, report)
+        self._tests.run.made_report(item, report)
         return report
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._run.logged(report)
+        if "run" in vars(self._tests):
+            self._tests.run.logged(report)
         if self._ledger is not None:
             self._ledger.logged(report)
 
@@ -146,6 +152,7 @@ class _Growth:
 
         self._suite = Suite(getattr(config, "workerinput", {}).get("workerid", ""), freezes=growing.freezes)
         self._overview = Overview(growing)
+        self._tests: _Tests | None = config.pluginmanager.get_plugin("taskleak-tests")
         self._counts = False
         self._read = Series.from_json
 
@@ -153,6 +160,7 @@ class _Growth:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         self._counts = not session.config.pluginmanager.hasplugin("dsession")  # else xdist's workers do it
         if self._counts:
+            getattr(self._tests, "run", None)  # what the first test brings must be there before
             self._suite.start()
         try:
             return (yield)

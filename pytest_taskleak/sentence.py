@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from pytest_taskleak.attempt import Attempt
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Owner
-    from pytest_taskleak.outcome import Show
-    from pytest_taskleak.settings import Settings
+    from pytest_taskleak.settings import Settings, Show
     from pytest_taskleak.verdicts import Verdict
 
 

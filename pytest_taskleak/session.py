@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.growth.repeating import Repeated
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Phase
-    from pytest_taskleak.outcome import Show
     from pytest_taskleak.settings import Options, Settings
 
 P = ParamSpec("P")
@@ -67,16 +66,13 @@ class Run:
     of the plugin's own is shown once and leaves every outcome alone.
     """
 
-    def __init__(self, config: pytest.Config, options: Options) -> None:
-        """Make it for a run with these options."""
+    def __init__(
+        self, config: pytest.Config, options: Options, told: Callable[[pytest.TestReport], None] | None
+    ) -> None:
+        """Make it for a run with these options; `told` hears of the reports of tests that it runs itself."""
         self._config = config
         self._options = options
-        self.show: Show = {
-            "verbosity": config.get_verbosity(),
-            "root": str(config.invocation_params.dir),
-            "command": options.command,
-            "rootdir": str(config.rootpath),
-        }
+        self._show = options.show
         self._places = Places(config.rootpath)
         self._detector = Detector(
             self._places,
@@ -87,7 +83,7 @@ class Run:
         )
         self._detector.search = options.search
         self._detector.stalls.elsewhere = options.run.blocked
-        self._detector.graphs = self.show["verbosity"] > 1
+        self._detector.graphs = self._show["verbosity"] > 1
         self._detector.leftovers.kept = self._kept
         self._detector.leftovers.passing = self._passing
         self._detector.lost.judged = self._is_judged
@@ -95,7 +91,7 @@ class Run:
         self._quiet = Quiet(self._detector)
         self._finalizers = Finalizers(config)
         self._running = Running(config, self, self._detector.watcher)
-        self.told: Callable[[pytest.TestReport], None] = _nobody
+        self._told = told or _nobody
         self._holding = self._repeating = False
         self._listens = True
         self._judged_by: Settings | None = None
@@ -107,7 +103,7 @@ class Run:
         self._again: set[str] = set()  # the tests, by their ids, that were run more than once
         self._told_late: dict[str, Owner] = {}
         self._marked: dict[Owner | None, Settings] = {}  # for what is found when the test is long over
-        self._sentence = Sentence(options.run, self._marked, self.show)
+        self._sentence = Sentence(options.run, self._marked, self._show)
         self.setups = Setups(self._detector, self._marked, self._wider_fixture_ends)
 
     def failed(self, error: Exception) -> None:
@@ -125,7 +121,7 @@ class Run:
 
     # -- a test
 
-    def protocol(self, item: pytest.Item, nextitem: pytest.Item | None, hooks: Hooks) -> bool | None:
+    def protocol(self, item: pytest.Item, nextitem: pytest.Item | None, hooks: Hooks) -> bool:
         """Run a test and hand out its reports when its teardown is over, if it made any task.
 
         What outlives a test is known only after its fixtures have ended, and the report that says "passed" must not
@@ -133,10 +129,8 @@ class Run:
         to it: where it reports late as well (pytest-rerunfailures does), nothing is lost.
 
         Returns:
-            True where the test was run; None to leave it to pytest.
+            That the test was run.
         """
-        if not self._options.judges:
-            return None
         hook = item.ihook
         others = self._running.others(hook, hooks)
         listens = others is not None or self._options.repeats
@@ -386,7 +380,7 @@ class Run:
                 logged.add(when)
                 hook.pytest_runtest_logreport(report=report)
                 if when != "call" and not self._listens:
-                    self.told(report)
+                    self._told(report)
 
     @_contained
     def _wider_fixture_ends(self) -> None:
@@ -416,7 +410,7 @@ class Run:
     @_contained
     def _announce(self, leaks: list[Leak]) -> None:
         """Say at once, past pytest's capture, what a loop waits for: it may wait for ever."""
-        text = texts.details(leaks, **self.show)
+        text = texts.details(leaks, **self._show)
         lines = f"\ntaskleak: closing the loop of {leaks[0].nodeid} waits for this, perhaps for ever\n{text}\n"
         capture: Any = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():

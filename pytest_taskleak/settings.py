@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import pytest
 
@@ -14,7 +14,7 @@ from pytest_taskleak.leak import KINDS
 from pytest_taskleak.model import GRACE, SEARCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 DEFAULT_KINDS = tuple(KINDS)
@@ -30,7 +30,25 @@ MARKER = (
 _ARGUMENTS = ("mode", "grace", "strict", "cancel", "blocked", "expect", "repeat", "reason")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+class Show(TypedDict):
+    """How details are shown.
+
+    Attributes:
+        verbosity: pytest's.
+        root: The folder that paths are relative to.
+        command: How the same is looked for in one test.
+        rootdir: The folder that node ids begin at.
+        counts: How much went on before the test and after it, where that is known.
+    """
+
+    verbosity: int
+    root: str
+    command: NotRequired[str]
+    rootdir: NotRequired[str]
+    counts: NotRequired[Mapping[str, tuple[int, int]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Settings:
     """How one test is judged.
 
@@ -57,7 +75,7 @@ class Settings:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.expect for name in (task, coroutine))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Growing:
     """How the growth of a whole run is looked at.
 
@@ -188,7 +206,7 @@ class Options:
         reports: The files that what was found is written to.
         growing: How the growth of the whole run is looked at, None where it is not.
         accepted: The causes that may stay, by fingerprint, with the reason.
-        command: How the same is looked for in one test: `pytest` with what the command line says.
+        show: How leaks are shown.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -223,7 +241,12 @@ class Options:
         self.search: float = search if search is not None else _ini_seconds(config, "search")
         self.reports: tuple[values.Report, ...] = values.reports(config.getoption("--taskleak-report") or ())
         self.accepted: dict[str, str] = _ini(config, "taskleak_accept", "give a list of lines", values.accept)
-        self.command = " ".join(["pytest -vv", *_options_given(config)])
+        self.show: Show = {
+            "verbosity": config.get_verbosity(),
+            "root": str(config.invocation_params.dir),
+            "command": " ".join(["pytest -vv", *_options_given(config)]),
+            "rootdir": str(config.rootpath),
+        }
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False

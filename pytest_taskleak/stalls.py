@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING
 
 from pytest_taskleak import explain
-from pytest_taskleak.watch import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_taskleak.model import Owner, Stall
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Watcher
+    from pytest_taskleak.watch.blocked import Monitor
 
 
 class Stalls:
@@ -23,8 +24,7 @@ class Stalls:
     Guarantees: nothing is started before the first `watch` with a threshold.
 
     Attributes:
-        monitor: The monitor.
-        used: Whether it ever watched.
+        used: Whether there is a monitor.
         elsewhere: The threshold, in seconds, for what is none of the watched test's own: a wider fixture's; 0 for off.
     """
 
@@ -36,7 +36,7 @@ class Stalls:
             places: Whose code a line is.
             failed: Told of a defect of the monitor's own.
         """
-        self.monitor = Monitor(self, watcher)
+        self._watcher = watcher
         self.failed = failed
         self.elsewhere = 0.0
         self.used = False
@@ -45,13 +45,21 @@ class Stalls:
         self._kept: list[tuple[Owner, Stall]] = []
         self._lock = threading.Lock()
 
+    @functools.cached_property
+    def monitor(self) -> Monitor:
+        """The monitor, made when it is first asked for."""
+        from pytest_taskleak.watch.blocked import Monitor  # noqa: PLC0415 - needed only when it is asked for
+
+        self.used = True
+        return Monitor(self, self._watcher)
+
     def watch(self, threshold: float, nodeid: str = "") -> None:
         """Watch on behalf of a test; 0 seconds to watch no more."""
         self._nodeid = nodeid or self._nodeid
         if threshold:
-            self.used = True
             self.monitor.follow_all()
-        self.monitor.watch(threshold)
+        if self.used:
+            self.monitor.watch(threshold)
 
     def stalled(self, stall: Stall, /) -> None:
         """Hear from the monitor."""
@@ -66,12 +74,13 @@ class Stalls:
 
     def stop(self) -> None:
         """Watch no more, and restore everything; harmless when repeated."""
-        self.monitor.stop()
+        if self.used:
+            self.monitor.stop()
         self._kept.clear()
 
     def leaks(self) -> list[tuple[Owner, Leak]]:
         """What owners that have ended did, each with the longest of its stalls first; told once."""
-        if not self.monitor:
+        if not (self.used and self.monitor):
             return []
         self.monitor.flush()
         with self._lock:

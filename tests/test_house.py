@@ -179,18 +179,19 @@ def test_no_module_outgrows_its_room(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
 
 
-def test_what_only_a_leak_needs_is_not_imported_before():
-    """A suite that does not leak pays for the watching alone."""
-    program = """
+@pytest.mark.parametrize("module", ["plugin", "session"], ids=["a run without tests", "a run with tests"])
+def test_what_only_a_leak_needs_is_not_imported_before(module):
+    """A suite that does not leak pays for the watching alone, and a run that has none (a controller's) for less."""
+    program = f"""
 import sys
 import pytest
 before = set(sys.modules)
-import pytest_taskleak.plugin
+import pytest_taskleak.{module}
 print(*set(sys.modules) - before)
 """
     result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
     brought = set(result.stdout.split())
-    assert "pytest_taskleak.detector" in brought
+    assert ("pytest_taskleak.detector" in brought) == (module == "session")
     rooms = ("pytest_taskleak.explain.", "pytest_taskleak.report.", "pytest_taskleak.growth")
     assert [name for name in brought if name.startswith(rooms)] == []
     assert brought & {"jinja2", "urllib.request", "http.client", "objgraph", "hmac"} == set()

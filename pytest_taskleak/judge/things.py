@@ -68,7 +68,7 @@ def known_by(kind: Kind, thing: Any) -> list[object]:
     return [thing]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ThingRule:
     """How things of one kind are judged.
 

@@ -1,6 +1,5 @@
 """What asyncio does, as it happens: the only room that wraps anything. It writes facts and decides nothing."""
 
-from pytest_taskleak.watch.blocked import Monitor, StallListener
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin, Unawaited, origin_of
 from pytest_taskleak.watch.registers import Made, Register
@@ -12,10 +11,8 @@ __all__ = [
     "Listener",
     "LoopRecord",
     "Made",
-    "Monitor",
     "Patch",
     "Register",
-    "StallListener",
     "Things",
     "ThreadOrigin",
     "Unawaited",

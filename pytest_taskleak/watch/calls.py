@@ -16,7 +16,7 @@ _DEEPEST = 24
 """Frames looked at, at most: libraries start tasks from deep inside, and each costs about 0.1 µs."""
 
 _CALLERS = 2
-"""Frames kept above the first line of the project's own code: who called it. `_three` has them written out."""
+"""Frames kept above the first line of the project's own code: who called it. `three` has them written out."""
 
 LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - what lies beyond it is the loop, nobody's call
 
@@ -50,7 +50,9 @@ def know_runners() -> None:
             _runners.add(file)
 
 
-_module_at: Callable[[int], str | None] | None = getattr(sys, "_getframemodulename", None)  # 3.12+
+MODULE_AT: Callable[[int], str | None] | None = getattr(sys, "_getframemodulename", None)
+"""Tells the module of a frame by its depth, without making a frame object (3.12+); None where that cannot be told."""
+
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 # `inspect.currentframe` cannot give a caller's
 
@@ -72,8 +74,8 @@ def outside_asyncio(depth: int) -> FrameType:
     it is the frame at `depth`).
     """
     depth += 1
-    if _module_at is not None:
-        while _module_at(depth) in _INSIDE:
+    if MODULE_AT is not None:
+        while MODULE_AT(depth) in _INSIDE:
             depth += 1
     return _frame(depth)
 
@@ -81,9 +83,9 @@ def outside_asyncio(depth: int) -> FrameType:
 def makers_of_loop(depth: int, own: Callable[[str], bool]) -> tuple[Call, ...]:
     """What `capture` gives from `depth` above the caller's own frame; of a Runner that makes its loop, one frame."""
     depth += 1
-    if _module_at is not None:
+    if MODULE_AT is not None:
         above = depth
-        while (name := _module_at(above)) in _INSIDE:
+        while (name := MODULE_AT(above)) in _INSIDE:
             if name == "asyncio.runners":
                 runner = _frame(above)
                 return ((runner.f_code, runner.f_lasti), *capture(outside_asyncio(above), own))
@@ -91,9 +93,9 @@ def makers_of_loop(depth: int, own: Callable[[str], bool]) -> tuple[Call, ...]:
     return capture(_frame(depth), own)
 
 
-def _three(frame: FrameType, code: CodeType, depth: int) -> tuple[Call, ...]:
+def three(frame: FrameType, code: CodeType, depth: int) -> tuple[Call, ...]:
     """What `capture` gives where the innermost frame is the project's own already, as nearly always: it pays off."""
-    if depth and _module_at is not None and _module_at(depth + 1) == _STEP_MODULE:
+    if depth and MODULE_AT is not None and MODULE_AT(depth + 1) == _STEP_MODULE:
         return ((code, frame.f_lasti),)
     above = frame.f_back
     if above is None or (caller := above.f_code) is LOOP_STEP or caller is _HOOK_STEP:
@@ -119,7 +121,7 @@ def capture(
     if frame is None:
         return ()
     if own(file := (code := frame.f_code).co_filename):
-        return _three(frame, code, depth and depth + 1)
+        return three(frame, code, depth and depth + 1)
     if code is LOOP_STEP or code is _HOOK_STEP:
         return ()
     first = (code, frame.f_lasti)
@@ -127,7 +129,7 @@ def capture(
         return (first,)
     if (above := frame.f_back) is not None and own((caller := above.f_code).co_filename):
         # Nearly as often one of asyncio's own, such as `asyncio.create_task`, lies between.
-        return (first, *_three(above, caller, depth and depth + 2))
+        return (first, *three(above, caller, depth and depth + 2))
     return _many(frame, own, deepest)
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_taskleak.model import Origin
-from pytest_taskleak.watch.calls import capture, outside_asyncio
+from pytest_taskleak.watch.calls import capture, outside_asyncio, three
 from pytest_taskleak.watch.records import ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -130,7 +130,10 @@ class Tasks:
                                 owner = parent.owner
                             else:
                                 parent = None
-                        calls = capture(_frame(1), own, depth=2)
+                        frame = _frame(1)
+                        code = frame.f_code
+                        # `capture` does the same, for a call more.
+                        calls = three(frame, code, 1) if own(code.co_filename) else capture(frame, own, depth=2)
                     else:
                         calls = capture(outside_asyncio(1), own)
                     if owner is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.leak import CHOSEN_BY, COUNTED
 from pytest_taskleak.places import ASYNCIO
-from pytest_taskleak.watch.calls import capture
+from pytest_taskleak.watch.calls import MODULE_AT, capture
 from pytest_taskleak.watch.registers import SPARE, Made, Register
 from pytest_taskleak.watch.resources import Resources, has_exited, has_stopped, is_closing
 
@@ -172,6 +172,7 @@ class Things:
         register, owner, busy, files = self.registers["timer"], self._owner, self._busy, self._files
         entries, append = register.entries, register.append
         ref: Callable[[Any], weakref.ref[Any]] = weakref.ref
+        module_at = MODULE_AT
 
         def call_at(loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
@@ -179,7 +180,8 @@ class Things:
                 return patch.stale(loop, *args, **kwargs)
             timer: asyncio.TimerHandle = original(loop, *args, **kwargs)
             try:
-                frame = _frame(1)
+                # `call_later` is the only one there that calls it; without its frame, where that is not needed.
+                frame = _frame(2 if module_at is not None and module_at(1) == "asyncio.base_events" else 1)
                 code = frame.f_code
                 whose = files[code.co_filename]
                 if whose is _ASYNCIOS:

@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from pytest_taskleak.model import Owner
-from pytest_taskleak.watch import Monitor, Watcher
-from pytest_taskleak.watch.blocked import THREAD
+from pytest_taskleak.watch import Watcher
+from pytest_taskleak.watch.blocked import THREAD, Monitor
 
 LIMIT = 1.0
 """Seconds of the clock below; nothing here waits for any."""

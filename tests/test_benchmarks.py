@@ -1,0 +1,82 @@
+"""The program that runs the benchmarks: no table is lost, and the words in it are right."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """The module of `make bench`, and no trace of it afterwards."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield importlib.import_module("bench")
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def rows_of(bench):
+    """Rows of two areas, where a third fails."""
+    row = bench.Row
+
+    def rows_of(area):
+        if area == "start":
+            raise ZeroDivisionError("made for this test")
+        yield row("what is asked", "no plugin", 1.25, limit=1.02)
+        yield row("what is cheaper", "a peer", 21.5, limit=20, at_least=True, digits=0)
+        yield row("what nothing is asked of", "", 3, "MB", digits=0)
+
+    return rows_of
+
+
+def test_an_area_that_fails_loses_no_other_s_table(bench):
+    said = []
+    found, failed = bench.run(["tests", "start", "suite"], said.append, rows_of(bench))
+    assert list(found) == ["tests", "suite"]
+    assert [words.partition(":")[0] for words in failed] == ["start"]
+    assert "ZeroDivisionError: made for this test" in failed[0]
+    assert [text.strip().partition("\n")[0].split(",")[0] for text in said] == [
+        "== a test that leaks nothing",
+        "== start: failed",
+        "== a suite that leaks nothing",
+    ]
+
+
+def test_a_table_says_what_was_reached_in_lines_of_a_terminal_s_width(bench):
+    said = []
+    bench.run(["tests"], said.append, rows_of(bench))
+    lines = said[0].splitlines()
+    assert max(map(len, lines)) <= 100
+    assert [line.split()[-1] for line in lines[-3:]] == ["MISSED", "reached", "MB"]
+    assert "1.25 ×  ≤ 1.02 ×" in lines[-3]
+    assert "≥ 20 ×" in lines[-2]
+
+
+def test_rows_are_written_whole_with_what_they_were_measured_on(bench, tmp_path):
+    found, _ = bench.run(["tests"], lambda _text: None, rows_of(bench))
+    bench.write(tmp_path / "rows.json", found)
+    told = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert [row["reached"] for row in told["areas"]["tests"]] == [False, True, None]
+    assert told["surroundings"][0].startswith("Python ")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
+
+
+def test_every_area_is_a_file_and_every_file_is_an_area_or_helps_one(bench):
+    helpers = {"bench", "table", "peers", "suites"}
+    named = {module for module, _ in {**bench.AREAS, **bench.PROGRAMS}.values()}
+    assert {path.stem for path in BENCHMARKS.glob("*.py")} == named | helpers
+
+
+def test_what_is_no_area_is_refused_with_those_that_are():
+    command = [sys.executable, str(BENCHMARKS / "bench.py"), "speed"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "no area 'speed'; there are tests, suite" in done.stderr
