@@ -15,6 +15,7 @@ import asyncio
 import gc
 import statistics
 import time
+import types
 from collections import deque
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -27,7 +28,7 @@ from reference_queue import MessageQueue, Observer
 from reference_queue.metrics import QueueMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
     from contextvars import Context
 
     Send = Callable[[int, int], Awaitable[Any]]
@@ -110,6 +111,54 @@ async def asyncio_queue_in_context() -> AsyncGenerator[Send, None]:
 
     yield send
     await _stop([consumer])
+
+
+class _Withdrawn:
+    """Told when a caller cancels its future."""
+
+    __slots__ = ()
+
+    def __call__(self, _future: object) -> None:
+        """Take the message out."""
+
+
+@types.coroutine
+def _steps() -> Generator[object, Any, None]:
+    """Handle what is sent in: one generator for all, as an own coroutine of each costs twice as much to drive."""
+    while True:
+        future, message = yield
+        future.set_result((yield from handle(message)))
+
+
+@asynccontextmanager
+async def least_that_is_promised() -> AsyncGenerator[Send, None]:
+    """What the queue promises for each message and nothing else: no chats, no order, no bounds, no failures.
+
+    A future, to hear of its cancellation while the message is queued, and the handler run in its sender's context.
+    """
+    loop = asyncio.get_running_loop()
+    lane: deque[tuple[Any, _Withdrawn, Context, int]] = deque()
+    step: Any = _steps()
+    step.send(None)
+
+    def work() -> None:
+        while lane:
+            future, withdrawn, context, message = lane.popleft()
+            if future.remove_done_callback(withdrawn):
+                context.run(step.send, (future, message))
+
+    def send(_chat: int, message: int) -> asyncio.Future[int]:
+        if asyncio.get_running_loop() is not loop:
+            raise RuntimeError("another loop's queue")
+        future: asyncio.Future[int] = loop.create_future()
+        withdrawn, context = _Withdrawn(), copy_context()
+        future.add_done_callback(withdrawn, context=context)
+        if not lane:
+            loop.call_soon(work)
+        lane.append((future, withdrawn, context, message))
+        return future
+
+    yield send
 
 
 @asynccontextmanager
@@ -212,6 +261,7 @@ DESIGNS = (
     bare_future,
     one_asyncio_queue,
     asyncio_queue_in_context,
+    least_that_is_promised,
     message_queue,
     message_queue_observed,
     message_queue_metrics,
