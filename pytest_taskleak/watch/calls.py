@@ -77,7 +77,10 @@ def outside_asyncio(depth: int) -> FrameType:
     if MODULE_AT is not None:
         while MODULE_AT(depth) in _INSIDE:
             depth += 1
-    return _frame(depth)
+    try:
+        return _frame(depth)
+    except ValueError:
+        return _frame(depth - 1)  # a thread that something not written in Python has made begins in asyncio
 
 
 def makers_of_loop(depth: int, own: Callable[[str], bool]) -> tuple[Call, ...]:
