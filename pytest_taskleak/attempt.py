@@ -25,6 +25,7 @@ class Attempt:
         owners: The attempt and the fixtures made for it alone.
         ended_fixtures: The wider fixtures that ended with it.
         closing: Whether the first of them has begun to end.
+        carries: Whether its last report may take anything along.
         reports: Its reports so far.
         logged: The phases whose report was handed out already.
         verdicts: What was found when it was over.
@@ -34,6 +35,7 @@ class Attempt:
 
     # What is so of nearly all of them costs a test nothing.
     closing = False
+    carries = False
     ended_fixtures: Collection[Owner] = ()
     verdicts: Sequence[Verdict] = ()
     counts: Mapping[str, tuple[int, int]] = MappingProxyType({})

@@ -358,6 +358,7 @@ class Run:
             self._apply(item, attempt, report)
         if self._detector.defects or attempt.counts:
             carry(report, Letter(defects=self._detector.take_defects(), counts=dict(attempt.counts)))
+        attempt.carries = True
 
     @_contained
     def _apply(self, item: pytest.Item, attempt: Attempt, teardown: pytest.TestReport) -> None:
@@ -379,7 +380,7 @@ class Run:
             if when not in logged:
                 logged.add(when)
                 hook.pytest_runtest_logreport(report=report)
-                if when != "call" and not self._listens:
+                if when == "teardown" and attempt.carries and not self._listens:
                     self._told(report)
 
     @_contained

@@ -105,7 +105,8 @@ class Coroutines:
 
     def begins(self) -> None:
         """A test begins: what handles warnings now is pytest's; whatever handles them otherwise later is the user's."""
-        self._handling = _handling()
+        inside: Any = warnings
+        self._handling = inside.filters, inside.showwarning, getattr(inside, "_showwarnmsg_impl", None)  # `_handling`
         if _BY_CONTEXT and (context := _context()) is not None:
             self._contexts.add(context)
 
