@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WIDTH = 100
-_WHAT, _AGAINST, _FIGURE = 46, 22, 11
+_WHAT, _AGAINST, _FIGURE = 44, 22, 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Row:
 
     def line(self) -> str:
         """The row as a line of the table."""
-        limit = "" if self.limit is None else f"{'≥' if self.at_least else '≤'} {self.limit:g} {self.unit}"
+        least = "≥" if self.at_least else "≤"
+        limit = "" if self.limit is None else f"{least} {self.limit:,g} {self.unit.removesuffix(' more')}"
         word = {True: "reached", False: "MISSED", None: ""}[self.reached]
         figure = f"{self.measured:,.{self.digits}f} {self.unit}"
         return f"{self.what:<{_WHAT}}{self.against:<{_AGAINST}}{figure:>{_FIGURE}}  {limit:<10} {word}".rstrip()

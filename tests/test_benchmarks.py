@@ -60,6 +60,18 @@ def test_a_table_says_what_was_reached_in_lines_of_a_terminal_s_width(bench):
     assert "≥ 20 ×" in lines[-2]
 
 
+@pytest.mark.parametrize(
+    ("measured", "unit", "limit", "digits"),
+    [(99_999, "ms more", 1_000, 0), (15.5, "ms more", 15, 1), (11.25, "µs more", 1.5, 2), (12.5, "MiB more", 10, 1)],
+)
+def test_a_row_of_any_unit_fits_a_terminal_s_width(bench, measured, unit, limit, digits):
+    against = "plain, 12.1 µs in a lo"
+    what = "the same with pyleak 0.2.0, with bare marker"
+    line = bench.Row(what, against, measured, unit, limit, digits=digits).line()
+    assert line.endswith("MISSED")
+    assert len(line) <= 100
+
+
 def test_rows_are_written_whole_with_what_they_were_measured_on(bench, tmp_path):
     found, _ = bench.run(["tests"], lambda _text: None, rows_of(bench))
     bench.write(tmp_path / "rows.json", found)
