@@ -68,6 +68,7 @@ def run(
             if area in PROGRAMS:
                 say(f"\n== {PROGRAMS[area][1]}")
                 program = Path(__file__).with_name(f"{PROGRAMS[area][0]}.py")
+                sys.stdout.flush()  # into a file or a pipe, the program's figures would come before their title
                 subprocess.run([sys.executable, str(program)], check=True)
                 continue
             found[area] = list(rows_of(area))

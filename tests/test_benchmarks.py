@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_every_area_is_a_file_and_every_file_is_an_area_or_helps_one(bench):
     helpers = {"bench", "table", "peers", "suites"}
     named = {module for module, _ in {**bench.AREAS, **bench.PROGRAMS}.values()}
     assert {path.stem for path in BENCHMARKS.glob("*.py")} == named | helpers
+
+
+def test_a_program_s_figures_come_after_their_title_in_a_file(tmp_path):
+    """What is printed into a pipe is kept back until there is much of it; the program prints into it, too."""
+    (tmp_path / "tiny.py").write_text("print('the figures')", encoding="utf-8")
+    program = f"""
+import sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import bench
+bench.PROGRAMS["tiny"] = ("tiny", "the title")
+bench.__file__ = {str(tmp_path / "bench.py")!r}
+bench.run(["tiny"])
+"""
+    surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=surroundings)
+    assert done.stdout.split() == ["==", "the", "title", "the", "figures"]
 
 
 def test_what_is_no_area_is_refused_with_those_that_are():
