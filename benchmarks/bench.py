@@ -87,8 +87,9 @@ def write(path: Path, found: dict[str, list[Row]]) -> None:
             area: [{**dataclasses.asdict(row), "reached": row.reached} for row in rows] for area, rows in found.items()
         },
     }
+    text = json.dumps(values, indent=1)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        json.dump(values, file, indent=1)
+        file.write(text)
     Path(file.name).replace(path)
 
 
@@ -105,12 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if unknown := [area for area in options.areas if area not in every]:
         parser.error(f"no area {', '.join(map(repr, unknown))}; there are {', '.join(every)}")
+    if options.json is not None and not options.json.parent.is_dir():
+        parser.error(f"no folder {str(options.json.parent)!r} to write {options.json.name!r} to")
     print("\n".join(surroundings()))
     found, failed = run(options.areas or list(every))
-    if options.json is not None:
-        write(options.json, found)
     if failed:
         print("\n" + "\n".join(failed), file=sys.stderr)
+    if options.json is not None:
+        write(options.json, found)
     return 1 if failed else 0
 
 

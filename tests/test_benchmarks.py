@@ -82,6 +82,20 @@ def test_rows_are_written_whole_with_what_they_were_measured_on(bench, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
 
 
+def test_rows_that_cannot_be_written_leave_nothing_behind(bench, tmp_path):
+    with pytest.raises(TypeError):
+        bench.write(tmp_path / "rows.json", {"tests": [bench.Row("a figure", "", 1, unit=object())]})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(bench, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["tests", "--json", str(tmp_path / "absent" / "rows.json")])
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "to write 'rows.json' to" in said.err
+
+
 def test_every_area_is_a_file_and_every_file_is_an_area_or_helps_one(bench):
     helpers = {"bench", "table", "peers", "suites"}
     named = {module for module, _ in {**bench.AREAS, **bench.PROGRAMS}.values()}
