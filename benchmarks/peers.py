@@ -24,6 +24,9 @@ def environment(name: str, requirements: Sequence[str], python: str = sys.execut
         name: What it is called; it lies beside the project's own, as `.venv-bench-NAME`.
         requirements: What pip is given.
         python: The interpreter that it is made of.
+
+    Raises:
+        RuntimeError: Where pip fails, with what it said.
     """
     folder = ROOT / f".venv-bench-{name}"
     inside = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -32,7 +35,9 @@ def environment(name: str, requirements: Sequence[str], python: str = sys.execut
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([str(inside), *install, *requirements], check=True, stderr=subprocess.DEVNULL)
+        done = subprocess.run([str(inside), *install, *requirements], check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{folder.name} could not be made of {', '.join(requirements)}:\n{done.stderr}")
         asked.write_text(wanted, encoding="utf-8")
     return str(inside)
 

@@ -96,6 +96,14 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(be
     assert "to write 'rows.json' to" in said.err
 
 
+def test_an_environment_that_cannot_be_made_says_why(bench, monkeypatch, tmp_path):
+    peers = importlib.import_module("peers")
+    monkeypatch.setattr(peers, "ROOT", tmp_path)
+    with pytest.raises(RuntimeError, match=r"venv-bench-peer could not be made of \./absent:\n.*absent"):
+        peers.environment("peer", ["./absent"])
+    assert not (tmp_path / ".venv-bench-peer" / "asked").exists()
+
+
 def test_every_area_is_a_file_and_every_file_is_an_area_or_helps_one(bench):
     helpers = {"bench", "table", "peers", "suites"}
     named = {module for module, _ in {**bench.AREAS, **bench.PROGRAMS}.values()}
