@@ -104,6 +104,12 @@ def test_an_environment_that_cannot_be_made_says_why(bench, monkeypatch, tmp_pat
     assert not (tmp_path / ".venv-bench-peer" / "asked").exists()
 
 
+def test_growth_is_not_cheap_by_what_two_runs_alike_differ_by(bench):
+    cost = importlib.import_module("suite_cost").at_most_and_median
+    assert cost([1.0, 1.25, 1.5], [1.0, 1.125, 1.25], [2.0, 2.25, 2.5]) == (0.5, 1.0)
+    assert cost([1.0, 1.0, 1.0], [1.5, 1.5, 1.5], [5.0, 5.0, 5.0]) == (0.5, 4.0)
+
+
 def test_every_area_is_a_file_and_every_file_is_an_area_or_helps_one(bench):
     helpers = {"bench", "table", "peers", "suites"}
     named = {module for module, _ in {**bench.AREAS, **bench.PROGRAMS}.values()}
