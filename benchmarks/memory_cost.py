@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 TESTS = int(os.environ.get("TESTS", "100000"))
 SAMPLES = 100
-MIB = 2**20
+MB = 1_000_000
 SLOPE = 0.01
 """Blocks for each test below which a slope is none: a block in a hundred tests."""
+
+EACH = max(1, TESTS // SAMPLES)
+"""Tests from one sample to the next."""
 
 SUITE = f"""
 import asyncio
@@ -52,17 +55,32 @@ def resident():
 
 def pytest_runtest_logfinish():
     DONE[0] += 1
-    if DONE[0] % {max(1, TESTS // SAMPLES)} == 0:
+    if DONE[0] % {EACH} == 0:
         gc.collect()
         print(resident(), sys.getallocatedblocks(), file=SAMPLES, flush=True)
 """
 
 
 def _samples(python: str, folder: Path, *options: str) -> tuple[float, list[int]]:
-    """MiB that are resident at the end, and the blocks at each sample."""
+    """MB that are resident at the end, and the blocks at each sample."""
     suites.ran(python, folder, *options)
     lines = (folder / "samples").read_text(encoding="utf-8").splitlines()
-    return int(lines[-1].split()[0]) / MIB, [int(line.split()[1]) for line in lines]
+    return int(lines[-1].split()[0]) / MB, [int(line.split()[1]) for line in lines]
+
+
+def slope_of(more: list[int]) -> tuple[float, float]:
+    """Blocks for each test by a regression over samples that lie `EACH` tests apart, and its standard error.
+
+    Raises:
+        ValueError: For fewer than three samples, which have no such error.
+    """
+    if len(more) < 3:  # noqa: PLR2004 - two lie on a line
+        raise ValueError(f"{len(more)} samples are too few for a slope: let TESTS be at least 6")
+    done = [number * EACH for number in range(len(more))]
+    slope, begin = statistics.linear_regression(done, more)
+    beside = sum((it - begin - slope * at) ** 2 for at, it in zip(done, more, strict=True))
+    middle = statistics.mean(done)
+    return slope, (beside / (len(done) - 2) / sum((at - middle) ** 2 for at in done)) ** 0.5
 
 
 def rows() -> Iterator[Row]:
@@ -76,9 +94,9 @@ def rows() -> Iterator[Row]:
         folder = suites.written(Path(place), SUITE, "", 0, SAMPLER)
         none, before = _samples(python, folder)
         ours, after = _samples(python, folder, *suites.WITH)
-    yield Row(f"resident after {TESTS:,} async tests", "no plugin", ours - none, "MiB more", 10, digits=1)
+    yield Row(f"resident after {TESTS:,} async tests", "no plugin", ours - none, "MB more", 10, digits=1)
     half = len(after) // 2
     more = [b - a for a, b in zip(before[half:], after[half:], strict=True)]
-    done = [number * TESTS / SAMPLES for number in range(len(more))]
-    slope = statistics.linear_regression(done, more).slope
-    yield Row("blocks kept for each test", "no plugin", slope, "", SLOPE, digits=4)
+    slope, error = slope_of(more)
+    yield Row(f"blocks kept for each of {TESTS:,} tests", "no plugin", slope, "", SLOPE, digits=4)
+    yield Row("standard error of that", "", error, "", digits=4)

@@ -110,6 +110,21 @@ def test_growth_is_not_cheap_by_what_two_runs_alike_differ_by(bench):
     assert cost([1.0, 1.0, 1.0], [1.5, 1.5, 1.5], [5.0, 5.0, 5.0]) == (0.5, 4.0)
 
 
+@pytest.mark.parametrize("tests", [6, 150, 199, 1_000])
+def test_a_block_that_each_test_keeps_is_a_slope_of_one(bench, monkeypatch, tests):
+    monkeypatch.setenv("TESTS", str(tests))
+    memory = importlib.import_module("memory_cost")
+    samples = range(memory.EACH, tests + 1, memory.EACH)
+    assert memory.slope_of(list(samples)) == (1, 0)
+
+
+def test_the_error_of_a_slope_is_that_of_a_regression(bench, monkeypatch):
+    """By hand: 0, 2, 1 over 0, 1, 2 has the slope 0.5, its errors are -0.5, 1, -0.5."""
+    monkeypatch.setenv("TESTS", "100")
+    slope, error = importlib.import_module("memory_cost").slope_of([0, 2, 1])
+    assert (slope, error) == pytest.approx((0.5, 0.75**0.5))
+
+
 def test_every_area_is_a_file_and_every_file_is_an_area_or_helps_one(bench):
     helpers = {"bench", "table", "peers", "suites"}
     named = {module for module, _ in {**bench.AREAS, **bench.PROGRAMS}.values()}
