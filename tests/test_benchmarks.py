@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,7 +89,8 @@ def test_rows_that_cannot_be_written_leave_nothing_behind(bench, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(bench, tmp_path, capsys):
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(bench, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "run", lambda _areas: pytest.fail("it measures"))
     with pytest.raises(SystemExit):
         bench.main(["tests", "--json", str(tmp_path / "absent" / "rows.json")])
     said = capsys.readouterr()
@@ -146,6 +148,17 @@ bench.run(["tiny"])
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=surroundings)
     assert done.stdout.split() == ["==", "the", "title", "the", "figures"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_make_runs_the_areas_that_are_asked_for():
+    command = ["make", "-n", "bench", "AREAS=tests queue"]
+    # A make that runs the tests hands its own options down.
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        command, cwd=BENCHMARKS.parent, env=outside, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1].endswith("python benchmarks/bench.py tests queue")
 
 
 def test_what_is_no_area_is_refused_with_those_that_are():
