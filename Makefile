@@ -85,4 +85,4 @@ bench-here: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench.py $(AREAS)
 
 clean:
-	rm -rf $(VENV) .venv-bench-* build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-bench .venv-bench-* build dist .pytest_cache .mypy_cache .ruff_cache

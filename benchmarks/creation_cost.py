@@ -115,7 +115,7 @@ def rows() -> Iterator[Row]:
         if base is None:
             print(f"(no Python {version} here)")
             continue
-        loops = ["uvloop"] if sys.platform != "win32" else []
+        loops = ["uvloop==0.23.0"] if sys.platform != "win32" else []
         python = peers.environment(f"loops-{version}", [*peers.HARNESS, *loops, *peers.PROJECT], base)
         told = subprocess.run([python, __file__], check=True, capture_output=True, text=True)
         for name, maker, plain, added in json.loads(told.stdout):

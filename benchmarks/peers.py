@@ -50,4 +50,5 @@ def interpreter(version: str) -> str | None:
     if found is not None and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
         return found
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    return next((str(it) for it in sorted(versions.glob(f"{version}.*/bin/python"), reverse=True)), None)
+    found_there = [it for it in versions.glob(f"{version}.*/bin/python") if it.parts[-3].rpartition(".")[2].isdigit()]
+    return str(max(found_there, key=lambda it: int(it.parts[-3].rpartition(".")[2]))) if found_there else None

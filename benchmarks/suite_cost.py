@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.no_leaks{args})
 """
 
+ONLY_TASKS = MARK.format(args="(tasks=True, threads=False, blocking=False)")
+
 HEAP = f"""
 KEPT = [[number] for number in range({OBJECTS})]
 """
@@ -62,7 +64,7 @@ def rows() -> Iterator[Row]:
         folder = Path(place)
         suite = (suites.ASYNCHRONOUS, suites.ASYNCHRONOUS_TEST, TESTS)
         plain = suites.written(folder / "plain", *suite)
-        tasks = suites.written(folder / "tasks", *suite, MARK.format(args='("tasks")'))
+        tasks = suites.written(folder / "tasks", *suite, ONLY_TASKS)
         bare = suites.written(folder / "bare", *suite, MARK.format(args=""))
         marked = ("-p", "pyleak.pytest_plugin")
         ways = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,11 @@ def ran(python: str, folder: Path, *options: str, ok: Sequence[int] = (0,)) -> t
 
 def _children() -> float:
     """Processor seconds of the processes that ended; `os.times` counts in steps of 10 ms."""
+    if sys.platform == "win32":
+        times = os.times()
+        return times.children_user + times.children_system
+    import resource  # noqa: PLC0415 - absent there
+
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
