@@ -99,6 +99,10 @@ class Monitor:
         cache: Callable[[], int] | None = None,
         name: str = "",
     ) -> None:
+        if isinstance(queue, type) or not callable(getattr(queue, "get_memory_stats", None)):
+            raise TypeError(f"queue={queue!r} has no get_memory_stats(). Give a queue, or something else that has it.")
+        if cache is not None and not callable(cache):
+            raise TypeError(f"cache={cache!r} cannot be called. Give a function that returns a count.")
         check_duration("every", every)
         check_count("high_volume", high_volume)
         if too_many_pending is None:
@@ -122,36 +126,44 @@ class Monitor:
 
     def look(self) -> None:
         """Look at the queue once, and log what there is to say. Never raises."""
-        figures: Figures | None = self._ask("The figures of the queue", self._queue.get_memory_stats)
+        figures: dict[str, int] | None = self._ask("The figures of the queue", self._figures)
         if figures is None:
             return
         contacts: int | None = None if self._cache is None else self._ask("The count of the cache", self._cache)
         fields: dict[str, object] = {
             "queue_name": self._name,
-            "total_chats": figures.total_chats,
-            "total_queued": figures.total_queued,
-            "processing": figures.processing,
-            "pending_promises": figures.pending_promises,
+            **figures,
             "cached_contacts": contacts,
             "alert": None,
         }
+        queued, pending = figures["total_queued"], figures["pending_promises"]
         _log.debug(
             "Memory - Queue: %d msgs in %d chats | Processing: %d | Promises: %d%s",
-            figures.total_queued,
-            figures.total_chats,
-            figures.processing,
-            figures.pending_promises,
+            queued,
+            figures["total_chats"],
+            figures["processing"],
+            pending,
             "" if contacts is None else f" | Cache: {contacts} contacts",
             extra=fields,
         )
-        if self._volume.crossed(figures.total_queued):
+        if self._volume.crossed(queued):
             text = "HIGH QUEUE VOLUME - %d messages queued" if self._volume.on else _NORMAL_VOLUME
             level = logging.WARNING if self._volume.on else logging.INFO
-            _log.log(level, text, figures.total_queued, extra={**fields, "alert": "high volume"})
-        if self._pending.crossed(figures.pending_promises):
+            _log.log(level, text, queued, extra={**fields, "alert": "high volume"})
+        if self._pending.crossed(pending):
             text = "TOO MANY PENDING PROMISES - %d promises. Possible leak!" if self._pending.on else _NORMAL_PENDING
             level = logging.ERROR if self._pending.on else logging.INFO
-            _log.log(level, text, figures.pending_promises, extra={**fields, "alert": "pending promises"})
+            _log.log(level, text, pending, extra={**fields, "alert": "pending promises"})
+
+    def _figures(self) -> dict[str, int]:
+        stats = self._queue.get_memory_stats()
+        # Each is made a number here, where a failure is told: one that comes later would end the task.
+        return {
+            "total_chats": int(stats.total_chats),
+            "total_queued": int(stats.total_queued),
+            "processing": int(stats.processing),
+            "pending_promises": int(stats.pending_promises),
+        }
 
     def _ask(self, what: str, provider: Callable[[], Any]) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -213,3 +214,37 @@ async def test_the_alert_never_fires_on_the_reference_queue_under_the_same_load(
                 most = max(most, queue.get_memory_stats().pending_promises)
     assert most == workers
     assert lines() == []
+
+
+class _Half:
+    """A queue whose statistics have only some of the figures, until it is mended."""
+
+    def __init__(self):
+        self.stats = SimpleNamespace(total_chats=1, total_queued=1, processing=1)
+
+    def get_memory_stats(self):
+        return self.stats
+
+
+async def test_figures_that_are_not_there_are_logged_once_and_do_not_end_the_task(clock, caplog):
+    queue = _Half()
+    with caplog.at_level(logging.DEBUG, "reference_queue.monitor"):
+        async with Monitor(queue, every=1):
+            for _ in range(3):
+                await clock.advance(1)
+            assert [record.levelname for record in caplog.records] == ["ERROR"]
+            assert "The figures of the queue cannot be had" in caplog.text
+            queue.stats.pending_promises = 1
+            await clock.advance(1)
+            assert caplog.records[-1].getMessage() == "Memory - Queue: 1 msgs in 1 chats | Processing: 1 | Promises: 1"
+
+
+@pytest.mark.parametrize("queue", ["inbox", None, MessageQueue])
+def test_what_has_no_figures_is_refused_when_the_monitor_is_made(queue):
+    with pytest.raises(TypeError, match=r"has no get_memory_stats\(\)\. Give a queue"):
+        Monitor(queue)
+
+
+def test_a_cache_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match=r"cache=3 cannot be called"):
+        Monitor(_Half(), cache=3)
