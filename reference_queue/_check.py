@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["check_bound", "check_choice", "check_count", "check_duration", "check_seconds", "check_text"]
+__all__ = [
+    "check_bound",
+    "check_callable",
+    "check_choice",
+    "check_count",
+    "check_duration",
+    "check_seconds",
+    "check_text",
+]
 
 
 def check_count(name: str, count: Any) -> None:
@@ -23,6 +31,12 @@ def check_bound(name: str, bound: Any) -> None:
             check_count(name, bound)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{error} None means no bound; to take no message, close the queue.") from None
+
+
+def check_callable(name: str, function: object, what: str) -> None:
+    """Raise unless it can be called; ``what`` says what it is to be."""
+    if not callable(function):
+        raise TypeError(f"{name}={function!r} cannot be called. Give {what}.")
 
 
 def check_choice(name: str, choice: Any, choices: tuple[str, ...]) -> None:

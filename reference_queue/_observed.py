@@ -117,7 +117,8 @@ class ObservedIntake(Intake[M, R]):
 
 def observed(observer: Observer) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Return what makes the room, the pool and the intake of a queue with that observer, or raise."""
-    if not isinstance(cast("Any", observer), Observer):
+    # A class has the methods, too, and would be called without an object.
+    if isinstance(cast("Any", observer), type) or not isinstance(cast("Any", observer), Observer):
         raise TypeError(
             f"observer={observer!r} is no observer. Give an object of a class that inherits from "
             "reference_queue.Observer, or that has all of its methods."

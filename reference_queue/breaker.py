@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-from reference_queue._check import check_count, check_duration
+from reference_queue._check import check_callable, check_count, check_duration
 from reference_queue.memory import Meter, Reading, give_back
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ class MemoryBreaker:
     as long again. So, above the mark, at most `trial` messages pass in `retry_after` seconds, and at least one does.
 
     It looks at memory at most once in `every` seconds, and only when somebody asks: it has no task and no timer. One
-    breaker may serve several queues, also those of other threads.
+    breaker may serve several queues, also those of other threads. (Threads that send in the very same moment may pass
+    together on trial: a few messages more then, once, and none later.)
 
-    Opening is logged as a warning by the logger ``reference_queue``, the rest as information. If the meter fails, that
-    is logged once, and messages pass: what is not known keeps nobody out.
+    Opening is logged as a warning by the logger ``reference_queue``, the rest as information. If the meter fails, or
+    returns what has no `Reading.ratio`, that is logged once, and messages pass: what is not known keeps nobody out.
 
     Args:
         open_at: the part of the limit at which it opens; above 0, at most 1.
@@ -63,6 +65,9 @@ class MemoryBreaker:
         meter: Callable[[], Reading] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        for name, mark in (("open_at", open_at), ("close_at", close_at)):
+            if not isinstance(cast("object", mark), (int, float)):
+                raise TypeError(f"{name}={mark!r} is not a number. Give a part of the limit, such as 0.8.")
         if not 0 < close_at < open_at <= 1:
             raise ValueError(
                 f"open_at={open_at!r} and close_at={close_at!r} are no marks to open and close at. "
@@ -71,6 +76,9 @@ class MemoryBreaker:
         for name, seconds in (("retry_after", retry_after), ("every", every)):
             check_duration(name, seconds)
         check_count("trial", trial)
+        check_callable("clock", clock, "a function that returns seconds")
+        if meter is not None:
+            check_callable("meter", meter, "a function that returns a Reading")
         if limit is not None:
             check_count("limit", limit)
             if meter is not None:
@@ -90,6 +98,7 @@ class MemoryBreaker:
         self._opened_at = 0.0
         self._left = 0
         self._opened = 0
+        self._lock = threading.RLock()  # the garbage collection of a thread that has it may send a message
 
     def __repr__(self) -> str:
         return f"<MemoryBreaker {self._state}, {self._reading or 'not looked yet'}>"
@@ -118,14 +127,17 @@ class MemoryBreaker:
         """Say whether a message may pass now; looks at memory if it is time to."""
         now = self._clock()
         if now >= self._due:
-            self._due = now + self.every
-            self._look(now)
+            with self._lock:
+                if now >= self._due:  # else another thread has looked meanwhile
+                    self._due = now + self.every
+                    self._look(now)
         return self._state == "closed" or self._left > 0
 
     def passed(self) -> None:
         """Note that a message has been let through."""
         if self._left:
-            self._left -= 1
+            with self._lock:
+                self._left = max(self._left - 1, 0)
 
     def _look(self, now: float) -> None:
         if self._state != "closed" and self._gives_back:
@@ -149,7 +161,9 @@ class MemoryBreaker:
 
     def _read(self) -> Reading | None:
         try:
-            self._reading = self._meter()
+            reading = self._meter()
+            _ = reading.ratio >= self._open_at  # that it can be asked is a part of the reading
+            self._reading = reading
             self._failing = False
         except Exception:  # noqa: BLE001 - whatever it is, the queue goes on; it is logged
             self._reading = None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reference_queue._check import check_count, check_duration
+from reference_queue._check import check_callable, check_count, check_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +101,8 @@ class Monitor:
     ) -> None:
         if isinstance(queue, type) or not callable(getattr(queue, "get_memory_stats", None)):
             raise TypeError(f"queue={queue!r} has no get_memory_stats(). Give a queue, or something else that has it.")
-        if cache is not None and not callable(cache):
-            raise TypeError(f"cache={cache!r} cannot be called. Give a function that returns a count.")
+        if cache is not None:
+            check_callable("cache", cache, "a function that returns a count")
         check_duration("every", every)
         check_count("high_volume", high_volume)
         if too_many_pending is None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from asyncio import get_running_loop
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, get_args
 
 from reference_queue._check import check_bound, check_choice, check_count, check_seconds
 from reference_queue._intake import Intake
@@ -18,6 +18,7 @@ from reference_queue._refusals import called_from_handler, still_running
 from reference_queue._room import Policy, Room
 from reference_queue._steps import inside_handler_of
 from reference_queue._threads import send
+from reference_queue.breaker import MemoryBreaker
 from reference_queue.errors import QueueClosed, WrongLoop
 from reference_queue.stats import MemoryStats
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from reference_queue.breaker import MemoryBreaker
     from reference_queue.observer import Observer
 
 __all__ = ["CloseMode", "MessageQueue", "Policy"]
@@ -106,6 +106,8 @@ class MessageQueue(Generic[M, R]):
         check_bound("max_queued_per_chat", max_queued_per_chat)
         check_choice("policy", policy, get_args(Policy))
         check_seconds("default_deadline", default_deadline)
+        if breaker is not None and not isinstance(cast("object", breaker), MemoryBreaker):
+            raise TypeError(f"breaker={breaker!r} is no breaker. Give a MemoryBreaker(), or None for none.")
         make_room, make_pool, make_intake = (Room, Pool, Intake) if observer is None else observed(observer)
         self._room: Room[M, R] = make_room(max_queued, max_queued_per_chat, policy, breaker)
         self._pool: Pool[M, R] = make_pool(handler, self._room, workers, batch)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from reference_queue import Reading
+from reference_queue import MemoryBreaker, Reading
 
 
 def test_it_opens_at_80_percent_and_closes_below_70(memory):
@@ -116,3 +116,71 @@ def test_what_makes_no_sense_is_refused(memory, options, text):
 def test_no_time_at_all_is_refused(memory, option):
     with pytest.raises(TypeError, match=f"{option}=None"):
         memory.breaker(**{option: None})
+
+
+@pytest.mark.parametrize("wrong", [0.5, None, Reading(1, 0, "a group that is no more")])
+def test_a_meter_that_returns_no_reading_is_logged_once_and_messages_pass(memory, wrong, caplog):
+    breaker = memory.breaker()
+    memory.at(85, breaker)
+    found = []
+    breaker._meter = lambda: found.append(1) or wrong
+    for _ in range(3):
+        memory.now += 1
+        assert breaker.allows()
+    assert len(found) == 3
+    assert [record.levelname for record in caplog.records if "the meter failed" in record.message] == ["ERROR"]
+    assert breaker.reading is None
+
+
+class _Turns(int):
+    """A count that lets another thread have its turn between the look at it and what is made of it."""
+
+    def __bool__(self):
+        other, _Turns.other = _Turns.other, None
+        if other is not None:
+            other()
+        return int(self) != 0
+
+
+def test_two_threads_that_pass_on_trial_at_the_same_time_do_not_wear_the_breaker_out(memory):
+    breaker = memory.breaker(retry_after=30)
+    memory.at(85, breaker)
+    assert memory.at(85, breaker, after=31) == "half-open"
+    breaker._left = _Turns(1)
+    _Turns.other = breaker.passed
+    breaker.passed()
+    assert memory.at(85, breaker) == "open"
+    assert memory.at(85, breaker, after=31) == "half-open"
+    assert breaker.allows()
+
+
+class _Due(float):
+    """A time that lets another thread have its turn between the look at it and what is made of it."""
+
+    def __le__(self, now):
+        other, _Due.other = _Due.other, None
+        if other is not None:
+            other()
+        return float(self) <= now
+
+
+def test_only_one_of_two_threads_that_ask_at_the_same_time_looks(memory):
+    breaker = memory.breaker()
+    memory.percent = 85
+    breaker._due = _Due(breaker._due)
+    _Due.other = breaker.allows
+    assert not breaker.allows()
+    assert (memory.looks, breaker.opened) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"open_at": "0.8"}, r"open_at='0\.8' is not a number\. Give a part of the limit"),
+        ({"meter": 5}, r"meter=5 cannot be called\. Give a function that returns a Reading"),
+        ({"clock": 5}, r"clock=5 cannot be called"),
+    ],
+)
+def test_what_is_of_no_use_to_it_is_refused_when_it_is_made(options, text):
+    with pytest.raises(TypeError, match=text):
+        MemoryBreaker(**options)

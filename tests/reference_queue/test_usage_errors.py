@@ -8,7 +8,7 @@ import re
 import pytest
 
 import reference_queue
-from reference_queue import MessageQueue, QueueError
+from reference_queue import MemoryBreaker, MessageQueue, Observer, QueueError
 
 
 async def handler(message):
@@ -28,6 +28,10 @@ async def handler(message):
         ({"default_deadline": 0}, ValueError, "default_deadline=0 is out of range. Give seconds above 0, or None"),
         ({"default_deadline": "5"}, TypeError, "default_deadline='5' is not a number. Give seconds, or None"),
         ({"default_deadline": float("nan")}, ValueError, "default_deadline=nan is out of range."),
+        ({"breaker": 0.8}, TypeError, "breaker=0.8 is no breaker. Give a MemoryBreaker(), or None for none."),
+        ({"breaker": MemoryBreaker}, TypeError, "is no breaker. Give a MemoryBreaker(), or None for none."),
+        ({"observer": 1}, TypeError, "observer=1 is no observer. Give an object of a class that inherits from"),
+        ({"observer": Observer}, TypeError, "is no observer. Give an object of a class that inherits from"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_right(options, error, text):
