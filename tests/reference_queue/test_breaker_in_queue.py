@@ -45,7 +45,7 @@ async def test_nothing_of_it_is_left_once_nobody_waits(closing, script, memory, 
     queue = closing(script)
     memory.percent = 85
     first, second = queue.enqueue("a", "a1"), queue.enqueue("b", "b1", deadline=3)
-    assert len(queue._pool.tasks) == 1
+    assert len(queue._pool.tasks) == 2  # the lookout and its sentinel
     first.cancel()
     await clock.advance(3.1)
     assert second.done()
@@ -153,6 +153,36 @@ async def test_a_cancelling_close_settles_all_that_wait_for_memory(closing, memo
     for result in results:
         assert not isinstance(result.exception(), (MemoryFull, LoopEnded))
         assert result.exception() is None or isinstance(result.exception(), QueueClosed)
+
+
+async def test_a_lookout_that_is_cancelled_alone_is_replaced_and_nobody_is_given_up(closing, script, memory, clock):
+    queue = closing(script)
+    memory.percent = 85
+    results = [queue.enqueue(chat, f"{chat}1") for chat in "ab"]
+    await clock.advance(1.1)
+    (lookout,) = [task for task in asyncio.all_tasks() if task.get_name() == "reference_queue lookout"]
+    lookout.cancel()
+    await clock.advance(1.1)
+    assert not any(result.done() for result in results)
+    memory.percent = 60
+    await clock.advance(1.1)
+    assert [await result for result in results] == ["A1", "B1"]
+    await clock.advance(0)
+    assert queue._pool.tasks == set()
+
+
+async def test_a_lookout_that_fails_is_reported_and_replaced(closing, script, memory, clock, complaints):
+    queue = closing(script)
+    memory.percent = 85
+    result = queue.enqueue("a", "a1")
+    await clock.advance(0)
+    memory.percent = 60
+    queue._room.let_in = lambda: 1 / 0
+    await clock.advance(1.1)
+    del queue._room.let_in
+    assert ["The lookout of a queue failed" in told["message"] for told in complaints] == [True]
+    await clock.advance(1.1)
+    assert await result == "A1"
 
 
 def test_a_loop_that_ends_settles_what_waits_for_memory(run_program):
