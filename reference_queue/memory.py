@@ -31,6 +31,10 @@ __all__ = ["Meter", "Reading", "give_back", "resident"]
 _UNLIMITED = 2**60
 """More than any machine has: version 1 writes "no limit" as the largest number of pages, about 2**63."""
 
+_HIGH = "memory.high"
+"""The limit of version 2 above which nothing is killed, but every process of the group is slowed down until it has
+given memory back: a queue that goes on there stands still."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -134,7 +138,7 @@ class Meter:
 
 
 class _Group(NamedTuple):
-    """A cgroup with the files that tell its limit, its usage, and the line of the cache that can be dropped."""
+    """A cgroup with a file that tells a limit, one with its usage, and the line of the cache that can be dropped."""
 
     folder: Path
     name: str
@@ -143,14 +147,15 @@ class _Group(NamedTuple):
     droppable: str
 
     def reading(self) -> Iterator[Reading]:
-        """Yield what is used of its limit, nothing where there is no limit."""
+        """Yield what is used of the limit, nothing where there is no limit."""
         text = (self.folder / self.limit).read_text(encoding="ascii").strip()
         if text == "max" or not 0 < int(text) < _UNLIMITED:
             return
         used = int((self.folder / self.usage).read_text(encoding="ascii"))
         # Pages of files that nobody has used for a while go before anything is killed.
         dropped = _field(self.folder / "memory.stat", self.droppable)
-        yield Reading(max(used - dropped, 0), int(text), f"cgroup {self.name}")
+        told = f"cgroup {self.name}" + (", memory.high" if self.limit == _HIGH else "")
+        yield Reading(max(used - dropped, 0), int(text), told)
 
 
 def _groups(root: Path) -> list[_Group]:
@@ -161,13 +166,17 @@ def _groups(root: Path) -> list[_Group]:
         _, controllers, path = line.split(":", 2)
         if not controllers and "cgroup2" in mounts:
             folder, top = mounts["cgroup2"]
-            files = ("memory.max", "memory.current", "inactive_file")
+            limits: tuple[str, ...] = ("memory.max", _HIGH)
+            files = ("memory.current", "inactive_file")
         elif "memory" in controllers.split(",") and "cgroup" in mounts:
             folder, top = mounts["cgroup"]
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            limits = ("memory.limit_in_bytes",)
+            files = ("memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        found += [_Group(folder / below.lstrip("/"), below, *files) for below in _up(path, top)]
+        found += [
+            _Group(folder / below.lstrip("/"), below, limit, *files) for below in _up(path, top) for limit in limits
+        ]
     return found
 
 

@@ -76,6 +76,26 @@ def test_every_group_above_counts_and_the_one_nearest_to_its_limit_is_told(syste
     assert Meter(root=root)() == Reading(9 * MIB, 10 * MIB, "cgroup /slice")
 
 
+@pytest.mark.parametrize(
+    ("high", "told"),
+    [
+        (8 * MIB, Reading(6 * MIB, 8 * MIB, "cgroup /app, memory.high")),
+        (12 * MIB, Reading(6 * MIB, 10 * MIB, "cgroup /app")),
+        ("max", Reading(6 * MIB, 10 * MIB, "cgroup /app")),
+    ],
+)
+def test_the_limit_above_which_a_group_is_slowed_down_counts_like_the_one_at_which_it_is_killed(system, high, told):
+    root = system(
+        {
+            "proc/self/cgroup": "0::/app\n",
+            "proc/self/mountinfo": CGROUP2,
+            **group2("/app", 10 * MIB, 6 * MIB),
+            "sys/fs/cgroup/app/memory.high": f"{high}\n",
+        }
+    )
+    assert Meter(root=root)() == told
+
+
 @pytest.mark.parametrize("limit", ["max", "9223372036854771712"])
 def test_a_group_without_a_limit_limits_nothing(system, limit):
     root = system(
