@@ -6,6 +6,7 @@ import threading
 import weakref
 from bisect import bisect_left
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from reference_queue._figures import BUCKETS, FIGURES, HasStats, NamedQueues, check_name
@@ -74,17 +75,24 @@ class QueueMetrics(Collector):
 
     Args:
         registry: where to register; None for a registry of its own, with nothing else in it.
-        buckets: the upper bounds of the histograms, in seconds, rising.
+        buckets: the upper bounds of the histograms, in seconds, rising; infinity at the end, as `prometheus_client`
+            has it, may be left out.
 
     Raises:
-        ValueError: the registry has one already, or ``buckets`` do not rise.
+        TypeError, ValueError: the registry has one already, or ``buckets`` are no numbers that rise.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, *, buckets: Sequence[float] = BUCKETS) -> None:
-        if not buckets or any(low >= high for low, high in pairwise(buckets)):
+        try:
+            bounds = tuple(map(float, buckets))
+        except (TypeError, ValueError):
+            raise TypeError(f"buckets={buckets!r} are no numbers. Give upper bounds in seconds.") from None
+        if bounds[-1:] == (inf,):
+            bounds = bounds[:-1]  # it is always there
+        if not bounds or not all(low < high for low, high in pairwise((*bounds, inf))):
             raise ValueError(f"buckets={buckets!r} do not rise. Give upper bounds in seconds, the lowest first.")
         self._queues = NamedQueues()
-        self._buckets = tuple(buckets)
+        self._buckets = bounds
         self._timings: weakref.WeakValueDictionary[str, _Timings] = weakref.WeakValueDictionary()
         self.registry = CollectorRegistry() if registry is None else registry
         self.registry.register(self)

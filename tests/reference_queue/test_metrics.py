@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import math
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import threading
 import urllib.request
 
 import pytest
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -257,11 +258,27 @@ def test_figures_of_other_kinds_of_queues_are_shown_as_far_as_they_are_known(met
         (lambda metrics: metrics.observer(None), TypeError, "name=None is not a str"),
         (lambda _: QueueMetrics(buckets=()), ValueError, r"buckets=\(\) do not rise"),
         (lambda _: QueueMetrics(buckets=(1, 1)), ValueError, r"buckets=\(1, 1\) do not rise"),
+        (lambda _: QueueMetrics(buckets=(math.inf,)), ValueError, r"buckets=\(inf,\) do not rise"),
+        (lambda _: QueueMetrics(buckets=(1, math.nan)), ValueError, r"buckets=\(1, nan\) do not rise"),
+        (lambda _: QueueMetrics(buckets=("a", 1)), TypeError, r"buckets=\('a', 1\) are no numbers"),
     ],
 )
 def test_wrong_usage_is_named_with_what_is_right(metrics, use, error, text):
     with pytest.raises(error, match=text):
         use(metrics)
+
+
+def test_buckets_that_end_with_infinity_as_the_librarys_own_do_give_each_bound_once():
+    metrics = QueueMetrics(buckets=Histogram.DEFAULT_BUCKETS)
+    observer = metrics.observer("inbox")
+    observer.begun(0.02)
+    (begun,) = [family for family in parse_text(metrics.page().body.decode()) if "wait" in family.name]
+    bounds = [
+        each.labels["le"]
+        for each in begun.samples
+        if each.name.endswith("_bucket") and each.labels["outcome"] == "begun"
+    ]
+    assert bounds == [*map(str, Histogram.DEFAULT_BUCKETS[:-1]), "+Inf"]
 
 
 EMPTY = MemoryStats(*[0] * len(dataclasses.fields(MemoryStats)))
