@@ -32,6 +32,13 @@ def _above_zero(text: str) -> float:
     return number
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is out of range; give a whole number of at least 1")
+    return number
+
+
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.parent.is_dir():
@@ -50,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reference_queue soak",
         description="Runs the incident's queue and the reference queue side by side under the same load, and says "
-        "what became of promises and memory. Exit status 1 if the reference queue fails an item of the checklist.",
+        "what became of promises and memory. Exit status 1 if the reference queue fails an item of the checklist, 2 if "
+        "a queue's process or the writing of a file failed.",
     )
     parser.add_argument("--load", choices=[*LOADS, "both"], default="both", help="which load (default: %(default)s)")
     parser.add_argument("--minutes", type=_above_zero, help="how long, in the bot's time")
@@ -60,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_above_zero,
         help="how many minutes of the bot's pass in one; a speed that is too high measures the machine",
     )
-    parser.add_argument("--chats", type=int, choices=range(1, 10**7), metavar="N", help="how many chats send")
+    parser.add_argument("--chats", type=_count, metavar="N", help="how many chats send")
     parser.add_argument("--seed", type=int, help="another sequence of messages")
     parser.add_argument(
         "--limit", type=_above_zero, default=300, metavar="MIB", help="stop a queue at this much memory"
@@ -86,18 +94,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = list(LOADS) if options.load == "both" else [options.load]
     loads = [dataclasses.replace(LOADS[name], **given) for name in names]
     outcomes: list[Outcome] = []
+    failures: list[str] = []
     try:
-        outcomes = asyncio.run(_run(loads, int(options.limit * MIB)))
-    except* SoakFailed as failures:
-        print(*failures.exceptions, sep="\n", file=sys.stderr)
-    if not outcomes:
+        asyncio.run(_run(loads, int(options.limit * MIB), outcomes, failures))
+    except KeyboardInterrupt:
+        failures.append("The soak was interrupted.")
+    status = _report(outcomes, options.plot, options.json) if outcomes else 2
+    if failures:
+        print(*failures, sep="\n", file=sys.stderr)
         return 2
-    return _report(outcomes, options.plot, options.json)
+    return status
 
 
-async def _run(loads: Sequence[Load], limit: int) -> list[Outcome]:
+async def _run(loads: Sequence[Load], limit: int, outcomes: list[Outcome], failures: list[str]) -> None:
+    """Run all loads; what is seen of one does not depend on another, so neither does what is told of it."""
     with _progress(loads) as tell:
-        return [await side_by_side(load, limit, tell(load)) for load in loads]
+        for load in loads:
+            try:
+                outcomes.append(await side_by_side(load, limit, tell(load)))
+            except* SoakFailed as group:
+                failures += [f"{load.name}: {failure}" for failure in group.exceptions]
 
 
 def _report(outcomes: Sequence[Outcome], plot: Path | None, samples: Path | None) -> int:

@@ -296,6 +296,19 @@ async def test_a_child_that_fails_is_told_with_what_it_said():
 
 
 @linux
+@pytest.mark.parametrize(("fails", "holds"), [("incident", "heavy"), ("heavy", "incident")])
+def test_a_load_that_fails_takes_nothing_from_the_other(monkeypatch, capsys, tmp_path, fails, holds):
+    short = {"minutes": 1, "speed": 120, "rate": 1_000, "workers": 64}
+    monkeypatch.setitem(LOADS, holds, dataclasses.replace(LOADS[holds], chats=10, **short))
+    monkeypatch.setitem(LOADS, fails, dataclasses.replace(LOADS[fails], chats=0, **short))  # nobody to send to
+    assert main(["--json", str(tmp_path / "samples.json")]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"{fails}: The process of the ")
+    assert "live promises" in told.out
+    assert [each["load"]["name"] for each in json.loads((tmp_path / "samples.json").read_bytes())] == [holds]
+
+
+@linux
 def test_a_child_ends_when_nobody_reads():
     """The parent was killed: there is no cleanup in it that could run."""
     load = dataclasses.replace(SHORT, speed=100)
@@ -319,6 +332,7 @@ def test_a_child_ends_when_nobody_reads():
         (["--plot", "nowhere/soak.svg"], "there is no folder nowhere"),
         (["--json", "nowhere/soak.json"], "there is no folder nowhere"),
         (["--load", "none"], "invalid choice"),
+        (["--chats", "0"], "argument --chats: 0 is out of range; give a whole number of at least 1\n"),
     ],
 )
 def test_a_wrong_option_is_told_before_anything_runs(options, text, capsys, tmp_path, monkeypatch):
