@@ -87,8 +87,8 @@ class Outbox:
         """Why the server was not reached when it was tried last."""
 
     def __len__(self) -> int:
-        """How many messages are not stored yet."""
-        return sum(map(len, self._lines.values()))
+        """How many messages are not stored yet; for any thread."""
+        return sum(map(len, tuple(self._lines.values())))
 
     def put(self, sending: Sending) -> None:
         """Take a message in; never waits."""

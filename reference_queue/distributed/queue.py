@@ -349,7 +349,7 @@ class DistributedQueue(Generic[M, R]):
         return 0 if self._deliveries is None else self._workers
 
     def get_memory_stats(self) -> InstanceStats:
-        """Return what this instance holds now; see `InstanceStats`."""
+        """Return what this instance holds now; see `InstanceStats`. Callable from any thread, unlike all else here."""
         deliveries = self._deliveries
         running = self._deliveries_running()
         chats = {each.delivery.chat_id for each in running}

@@ -12,7 +12,8 @@ class InstanceStats:
     """What one instance holds now, and what has become of every message it sent or handled.
 
     All fields are counts of this instance alone; `DistributedQueue.get_server_stats` has those of all instances. The
-    first four are the figures to log and to alert on. These relations always hold:
+    first four are the figures to log and to alert on. These relations hold whenever the queue's own thread asks;
+    another one may catch it between two counts:
 
     - ``pending_promises <= processing <= workers``
     - ``total_queued <= sent``

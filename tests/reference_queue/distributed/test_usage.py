@@ -117,6 +117,24 @@ async def test_an_answer_of_the_server_other_than_yes_settles_the_message(make_q
 # -- pieces ----------------------------------------------------------------------------------------------
 
 
+async def test_the_figures_can_be_read_while_another_thread_sends(make_queue):
+    queue = await make_queue()
+    outbox = queue._promises.outbox
+
+    class Line:
+        """A line during the look at which another thread, the queue's, has its turn."""
+
+        def __len__(self):
+            outbox._lines.setdefault("another", Line())
+            return 1
+
+    outbox._lines["one"] = Line()
+    try:
+        assert queue.get_memory_stats().total_queued == 1
+    finally:
+        outbox._lines.clear()
+
+
 async def settled(text, *classes):
     """The future of a message with this outcome."""
     future = asyncio.get_running_loop().create_future()
