@@ -90,9 +90,15 @@ def _read(outcome: str) -> dict[str, Any]:
     """Return what an outcome says; raise if this queue has not written it."""
     try:
         fields: dict[str, Any] = json.loads(outcome)
-        if {"cancelled", "result", "expired", "dead", "unknown", "error"} & fields.keys():
+        # Whatever else speaks to the server may have answered, in JSON of its own.
+        failed = isinstance(fields.get("error"), str) and isinstance(fields.get("text"), str) and "args" in fields
+        if (
+            failed
+            or isinstance(fields.get("result"), str)
+            or {"cancelled", "expired", "dead", "unknown"} & fields.keys()
+        ):
             return fields
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass
     raise ValueError(f"The outcome {outcome:.200} was written by something else than this queue. Look for it.")
 

@@ -158,7 +158,8 @@ async def test_every_outcome_settles_its_future():
         await settled(outcome.failure(UnicodeDecodeError("utf-8", b"x", 0, 1, "no")))
     with pytest.raises(HandlerFailed, match=r"bot\.Blocked: you"):  # of a handler further on
         await settled(outcome.failure(HandlerFailed("bot.Blocked", "you")))
-    for text in ("", "42", '{"status": "done"}'):
+    foreign = ['{"error": "no"}', '{"error": {"code": 1}, "text": "", "args": []}', '{"result": 42}', "[" * 100_000]
+    for text in ("", "42", '{"status": "done"}', *foreign):
         with pytest.raises(ValueError, match="was written by something else"):
             await settled(text)
 
