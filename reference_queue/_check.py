@@ -62,6 +62,10 @@ def check_text(name: str, text: object) -> None:
         raise TypeError(f"{name}={text!r} is not a str. Give text, which is the same in every process.")
     if not text:
         raise ValueError(f"{name}={text!r} is empty. Give text that tells it from others.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # it would fail on its way to the server, and those that are sent with it
+        raise ValueError(f"{name}={text!r} has half a character in it (a surrogate). Give whole ones.") from None
 
 
 def check_duration(name: str, seconds: Any) -> None:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reference_queue.distributed._tasks import begin, end
-from reference_queue.distributed.errors import EngineLost, EngineRefused
+from reference_queue.distributed.errors import EngineLost, EngineRefused, MessageTooLarge
 from reference_queue.distributed.outcome import fail
+from reference_queue.errors import LoopEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,12 @@ _MOST_AT_ONCE = 128
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between attempts to reach a server that is lost; doubled from the first to the longest."""
+
+_CUT_OFF = (
+    "The task that sends the message was cancelled, as all tasks are at the end of their event loop. If the message "
+    "was stored, it is handled all the same; send it again with its id to get its outcome. Close the queue before its "
+    "loop ends."
+)
 
 _log = logging.getLogger("reference_queue")
 
@@ -50,11 +57,13 @@ class Sending:
 class _Line:
     """What a partition's task has to send: first what it tries now, then what came after that."""
 
-    __slots__ = ("batch", "waiting")
+    __slots__ = ("alone", "batch", "waiting")
 
     def __init__(self) -> None:
         self.batch: list[Sending] = []
         self.waiting: deque[Sending] = deque()
+        self.alone = 0
+        """So many of those that wait are to be sent by themselves, for one of them cannot be sent."""
 
     def __len__(self) -> int:
         return sum(not sending.gone for sending in (*self.batch, *self.waiting))
@@ -62,11 +71,24 @@ class _Line:
     def next_batch(self) -> list[Sending]:
         """Return what to send next: what was tried in vain, and more, without what nobody waits for."""
         batch = self.batch = [sending for sending in self.batch if not sending.gone]
-        while self.waiting and len(batch) < _MOST_AT_ONCE:
+        most = 1 if self.alone else _MOST_AT_ONCE
+        while self.waiting and len(batch) < most:
             sending = self.waiting.popleft()
+            self.alone -= self.alone > 0
             if not sending.gone:
                 batch.append(sending)
         return batch
+
+    def take_apart(self) -> None:
+        """Put what was tried back to the front, to be sent one by one."""
+        self.alone += len(self.batch)
+        self.waiting.extendleft(reversed(self.batch))
+        self.batch = []
+
+    def give_up(self) -> None:
+        """Settle what is left by a task that ends before its work."""
+        for sending in (*self.batch, *self.waiting):
+            sending.fail(partial(LoopEnded, _CUT_OFF))
 
 
 class Outbox:
@@ -119,6 +141,11 @@ class Outbox:
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
                     continue
+                except MessageTooLarge as error:
+                    if len(batch) > 1:  # the others are to be none the worse for it
+                        line.take_apart()
+                        continue
+                    batch[0].fail(partial(MessageTooLarge, str(error)))
                 except Exception as error:  # noqa: BLE001 - whatever it is: those who wait are to know
                     text = str(error) if isinstance(error, EngineRefused) else f"Sending failed: {error!r}"
                     for sending in batch:
@@ -131,6 +158,7 @@ class Outbox:
         finally:
             # In the very step in which the line was found empty: whoever comes later starts another task.
             del self._lines[partition]
+            line.give_up()  # there is nobody, unless the task was cancelled otherwise than by the close
 
     def _note_loss(self, error: EngineLost) -> None:
         if self.lost is None:

@@ -115,6 +115,7 @@ class Engine(Protocol):
             EngineLost: the server was not reached, or was lost meanwhile. What was stored then is a beginning of
                 `envelopes`: none, some or all, but never one without those before it.
             EngineRefused: the server answered, and takes none of them.
+            MessageTooLarge: so it would, because of one of them, and nothing was sent; the others can be sent without.
         """
         ...
 

@@ -10,6 +10,7 @@ __all__ = [
     "EngineRefused",
     "HandlerFailed",
     "MessageDead",
+    "MessageTooLarge",
     "NotOpen",
     "OutcomeLost",
     "PartitionMismatch",
@@ -22,6 +23,10 @@ class EngineLost(QueueError, ConnectionError):
 
 class EngineRefused(QueueError):
     """The server was reached and refused what it was asked for; the text has its answer."""
+
+
+class MessageTooLarge(EngineRefused, ValueError):
+    """The message is larger than the server takes. Nothing of what was sent along with it was stored for that."""
 
 
 class PartitionMismatch(QueueError, ValueError):

@@ -15,7 +15,7 @@ from reference_queue.distributed._jetstream_link import Link
 from reference_queue.distributed._jetstream_outcomes import Outcomes
 from reference_queue.distributed._jetstream_store import Limits, Store, key_of
 from reference_queue.distributed._tasks import begin
-from reference_queue.distributed.errors import EngineLost, EngineRefused, NotOpen, PartitionMismatch
+from reference_queue.distributed.errors import EngineLost, EngineRefused, MessageTooLarge, NotOpen, PartitionMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +110,7 @@ class JetStreamEngine:
         packets = [(key_of(each.message_id), each.to_json().encode()) for each in envelopes]
         largest = max(len(packet) for _, packet in packets)
         if largest > link.max_payload - _HEADERS:
-            raise EngineRefused(
+            raise MessageTooLarge(
                 f"A message of {largest} bytes is more than the NATS server takes (max_payload={link.max_payload}, "
                 f"of which headers take up to {_HEADERS}). Send less, or let the server take more."
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reference_queue.distributed import DistributedQueue, EngineRefused, HandlerFailed, OutcomeLost
+from reference_queue.distributed import DistributedQueue, EngineRefused, HandlerFailed, MessageTooLarge, OutcomeLost
 from reference_queue.distributed._jetstream_store import Limits, Store, key_of
 from reference_queue.distributed._kinds import KINDS, NatsServer
 from reference_queue.distributed.jetstream import JetStreamEngine
@@ -206,6 +206,14 @@ async def test_what_is_too_large_is_refused_and_holds_nothing_up(make_queue):
     with pytest.raises(HandlerFailed, match="The outcome cannot be stored: 2000"):
         await queue.enqueue("a", "large")
     assert await queue.enqueue("a", "next") == "next"
+
+
+async def test_what_is_sent_along_with_what_is_too_large_is_none_the_worse_for_it(make_queue, gate):
+    queue = await make_queue(gate)
+    results = [queue.enqueue("a", text) for text in ("m1", "x" * 2_000_000, "m2", "y" * 2_000_000, "m3")]
+    told = await asyncio.gather(*results, return_exceptions=True)
+    assert [type(each) for each in told] == [str, MessageTooLarge, str, MessageTooLarge, str]
+    assert gate.begun == ["m1", "m2", "m3"]
 
 
 async def test_a_server_without_jetstream_or_with_a_password_says_so(kind):

@@ -53,6 +53,8 @@ async def test_a_wrong_message_is_told_and_leaves_no_trace(make_queue):
     for chat_id, error in ((7, TypeError), ("", ValueError), ("\ud800", ValueError)):
         with pytest.raises(error):
             queue.enqueue(chat_id, "x")
+    with pytest.raises(ValueError, match="has half a character in it"):
+        queue.enqueue("a", "x", message_id="\ud800")
     with pytest.raises(TypeError, match="message_id=7 is not a str"):
         await queue.post("a", "x", message_id=7)
     with pytest.raises(ValueError, match="deadline=0 is out of range"):
