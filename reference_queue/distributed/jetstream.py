@@ -98,7 +98,13 @@ class JetStreamEngine:
         """Connect, and make the streams; see `Engine.open`."""
         store = Store(name, partitions, self._limits)
         outcomes = Outcomes(store, self._link_now, settled)
-        link = await begin(self._connect(store, outcomes), "connect")
+        connecting = begin(self._connect(store, outcomes), "connect")
+        try:
+            link = await connecting
+        except asyncio.CancelledError:
+            if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
+                await connecting.result().aclose()  # the cancellation came in the very step in which it was there
+            raise
         self._store, self._outcomes, self._link = store, outcomes, link
         self._linked.set()
         self._keeper = begin(self._keep(link, store, outcomes), "keep connected")
@@ -161,6 +167,11 @@ class JetStreamEngine:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
+        link, self._link = self._link, None
+        if link is not None:  # the keeper had not begun, and so has not closed it
+            self._linked.clear()
+            self._why = _closed()
+            await link.aclose()
 
     # -- the link ----------------------------------------------------------------------------------------
 
@@ -191,7 +202,7 @@ class JetStreamEngine:
                 self._linked.set()
         finally:
             self._linked.clear()
-            self._link, self._why = None, EngineLost("The engine is closed.")
+            self._link, self._why = None, _closed()
             await link.aclose()
 
     async def _again(self, store: Store, outcomes: Outcomes) -> Link:
@@ -225,3 +236,7 @@ class JetStreamEngine:
         if self._store is None or self._outcomes is None:
             raise NotOpen("The engine is not open. A DistributedQueue opens its engine; enter the queue first.")
         return self._store, self._outcomes
+
+
+def _closed() -> EngineLost:
+    return EngineLost("The engine is closed.")

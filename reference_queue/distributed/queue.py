@@ -224,19 +224,26 @@ class DistributedQueue(Generic[M, R]):
         Raises:
             EngineLost: the server cannot be reached; `open` can be called again.
             PartitionMismatch: the queue has another number of partitions on the server.
-            QueueClosed: the queue has been closed; make a new one.
+            QueueClosed: the queue has been closed, or is closed meanwhile; make a new one.
+
+        Whatever it raises, a cancellation included, nothing of the instance is left.
         """
-        if self._closed:
-            raise QueueClosed("The queue is closed and cannot be opened again. Make a new queue, and a new engine.")
         if self._loop is not None:
             self._running_loop()
         async with self._turn:
-            if self._loop is None:
-                await self._engine.open(self._name, self._partitions, self._promises.settled)
-                if self._deliveries is not None:
-                    await self._engine.consume(self._deliveries.deliver, self._workers)
-                self._loop = asyncio.get_running_loop()
-                self._sentinel = begin(self._watch(), "sentinel")
+            if self._loop is None and not self._closed:
+                try:
+                    await self._engine.open(self._name, self._partitions, self._promises.settled)
+                    if self._deliveries is not None:
+                        await self._engine.consume(self._deliveries.deliver, self._workers)
+                    if not self._closed:
+                        self._loop = asyncio.get_running_loop()
+                        self._sentinel = begin(self._watch(), "sentinel")
+                finally:
+                    if self._loop is None:
+                        await self._engine.aclose()
+            if self._closed:
+                raise QueueClosed("The queue is closed and cannot be opened again. Make a new queue, and a new engine.")
 
     async def join(self) -> None:
         """Wait until no message sent from here is on its way or waited for; at once if there is none.
@@ -283,12 +290,13 @@ class DistributedQueue(Generic[M, R]):
         check_choice("mode", mode, get_args(CloseMode))
         check_seconds("timeout", timeout, zero=True)
         self._refuse_handlers("aclose")
-        if self._loop is None:
-            self._closed = True
-            await self._engine.aclose()
-            return
-        self._running_loop()
+        if self._loop is not None:
+            self._running_loop()
         self._closed = True
+        if self._loop is None:
+            async with self._turn:  # after an opening that is under way, which finds the queue closed
+                await self._engine.aclose()
+            return
         if mode == "cancel" or not await self._drained(timeout):
             self._promises.give_up(
                 QueueClosed, "The queue was closed before the outcome came.", "Close with 'drain' to wait for it."

@@ -10,6 +10,7 @@ from distributing import shout, until
 
 from reference_queue import (
     CloseTimeout,
+    LoopEnded,
     QueueClosed,
 )
 from reference_queue.distributed import (
@@ -159,3 +160,59 @@ async def test_a_loop_that_ends_with_the_queue_open_settles_every_future(server,
         """
     )
     assert told == ["LoopEnded", "LoopEnded"]
+
+
+# -- opening that does not come to its end ---------------------------------------------------------------
+
+
+def ours():
+    """The tasks that an instance begins."""
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("reference_queue")]
+
+
+async def test_closing_while_opening_leaves_nothing_open(make_engine, name):
+    queue = DistributedQueue(make_engine(), shout, name=name, partitions=4)
+    opening = asyncio.create_task(queue.open())
+    await asyncio.sleep(0)
+    await queue.aclose()
+    with pytest.raises(QueueClosed, match="cannot be opened again"):
+        await opening
+    assert ours() == []
+
+
+@pytest.mark.parametrize("kind_of_end", [asyncio.CancelledError, ValueError])
+async def test_an_opening_that_fails_in_its_second_half_leaves_nothing_and_can_be_repeated(
+    make_engine, name, kind_of_end
+):
+    engine = make_engine()
+    queue = DistributedQueue(engine, shout, name=name, partitions=4)
+
+    async def consume(*_args):
+        raise kind_of_end
+
+    engine.consume = consume
+    with pytest.raises(kind_of_end):
+        await queue.open()
+    assert ours() == []
+    del engine.consume
+    async with queue:
+        assert await queue.enqueue("a", "x") == "X"
+
+
+async def test_a_sender_that_is_cancelled_alone_leaves_nobody_waiting(make_queue, monkeypatch):
+    queue = await make_queue()
+    begun = asyncio.Event()
+
+    async def send(*_args):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(queue._engine, "send", send)
+    result, posted = queue.enqueue("a", "x"), asyncio.create_task(queue.post("a", "y"))
+    await begun.wait()
+    (sender,) = queue._promises.outbox._tasks
+    sender.cancel()
+    for waits in (result, posted):
+        with pytest.raises(LoopEnded, match="The task that sends the message was cancelled"):
+            await waits
+    assert len(queue._promises.outbox) == 0

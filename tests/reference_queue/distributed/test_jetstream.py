@@ -216,6 +216,23 @@ async def test_what_is_sent_along_with_what_is_too_large_is_none_the_worse_for_i
     assert gate.begun == ["m1", "m2", "m3"]
 
 
+async def test_an_opening_that_is_cancelled_in_the_step_in_which_it_is_done_leaves_no_connection(make_engine, name):
+    engine = make_engine()
+    queue = DistributedQueue(engine, name=name, partitions=4)
+    opening = asyncio.create_task(queue.open())
+    connect = engine._connect
+
+    async def connect_and_cancel(*args):
+        link = await connect(*args)
+        asyncio.get_running_loop().call_soon(opening.cancel)
+        return link
+
+    engine._connect = connect_and_cancel
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
 async def test_a_server_without_jetstream_or_with_a_password_says_so(kind):
     with tempfile.TemporaryDirectory(prefix="rq") as folder:
         server = NatsServer(Path(folder), jetstream=False, password="secret")  # noqa: S106 - of this server alone
