@@ -285,6 +285,9 @@ class Consumer:
                 kept = await self._port.extend(job, self._token)
         except (EngineLost, EngineRefused, TimeoutError):
             return self._now() - hand.renewed < self._lease
+        except Exception:  # noqa: BLE001 - whatever it is: it must not end the renewal of this lease and of all others
+            _log.exception("The lease of job %r could not be renewed; that is tried again", job.job_id)
+            return self._now() - hand.renewed < self._lease
         if kept and hand.job is job:
             hand.renewed = asked
         return kept

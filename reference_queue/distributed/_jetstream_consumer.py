@@ -345,7 +345,10 @@ class Consumer:
                 elif now - hand.renewed >= self._lease / 3 and not hand.renewing:
                     hand.renewing = True
                     self._start(self._renew_one(hand), f"renew {hand.key}")
-            await self._pulls.again()
+            try:
+                await self._pulls.again()
+            except Exception:  # noqa: BLE001 - whatever it is: it must not end the renewal of leases
+                _log.exception("Partitions of which nothing is heard could not be asked again")
 
     async def _renew_one(self, hand: _Hand) -> None:
         try:
@@ -356,6 +359,8 @@ class Consumer:
             self._lose(hand)
         except (_Dropped, EngineLost, EngineRefused):
             pass  # if it goes on like this, the lease runs out
+        except Exception:  # noqa: BLE001 - the same, of whatever nobody has thought of
+            _log.exception("The lease of message %s could not be renewed; that is tried again", hand.key)
         finally:
             hand.renewing = False
 

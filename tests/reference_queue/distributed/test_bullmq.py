@@ -12,6 +12,7 @@ from pathlib import Path
 import bullmq
 import pytest
 import redis
+from distributing import until
 
 from reference_queue.distributed import DistributedQueue, OutcomeLost, current_delivery
 from reference_queue.distributed._bullmq_port import BLOCK
@@ -174,3 +175,25 @@ except ImportError as error:
 """
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
     assert "pip install 'pytest-taskleak[redis]'" in told.stdout
+
+
+async def test_whatever_a_renewal_raises_leases_are_renewed_afterwards(make_queue, gate, monkeypatch, caplog):
+    gate.hold("m1")
+    queue = await make_queue(gate)
+    result = queue.enqueue("a", "m1")
+    await gate.has_begun("m1")
+    port = queue._engine._port
+    extend = port.extend
+    asked = []
+
+    async def fails_first(*args):
+        asked.append(args)
+        if len(asked) == 1:
+            raise TypeError("nobody has thought of it")
+        return await extend(*args)
+
+    monkeypatch.setattr(port, "extend", fails_first)
+    await until(lambda: len(asked) == 3)
+    gate.release("m1")
+    assert (await result, gate.begun) == ("M1", ["m1"])
+    assert ["could not be renewed" in record.message for record in caplog.records] == [True]

@@ -233,6 +233,36 @@ async def test_an_opening_that_is_cancelled_in_the_step_in_which_it_is_done_leav
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
+@pytest.mark.parametrize("renewed", ["write", "pull"])
+async def test_whatever_a_renewal_raises_leases_are_renewed_afterwards(make_queue, gate, monkeypatch, renewed):
+    gate.hold("m1")
+    queue = await make_queue(gate)
+    result = queue.enqueue("a", "m1")
+    await gate.has_begun("m1")
+    consumer = queue._engine._consumer
+    if renewed == "pull":
+        monkeypatch.setattr(consumer._pulls, "again", failing_once(consumer._pulls.again))
+    else:
+        monkeypatch.setattr(consumer, "_write", failing_once(consumer._write))
+    (hand,) = consumer._hands.values()
+    at = hand.renewed
+    await until(lambda: hand.renewed > at)
+    gate.release("m1")
+    assert (await result, gate.begun) == ("M1", ["m1"])
+
+
+def failing_once(function):
+    failed = []
+
+    async def function_that_failed(*args):
+        if not failed:
+            failed.append(args)
+            raise RuntimeError("nobody has thought of it")
+        return await function(*args)
+
+    return function_that_failed
+
+
 async def test_a_server_without_jetstream_or_with_a_password_says_so(kind):
     with tempfile.TemporaryDirectory(prefix="rq") as folder:
         server = NatsServer(Path(folder), jetstream=False, password="secret")  # noqa: S106 - of this server alone
