@@ -182,10 +182,14 @@ class Link:
         """Send, and return the future of the answer."""
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         number = str(next(self._numbers))
-        await self.publish(subject, payload, reply=f"{self._inbox}.{number}", headers=headers)
+        self._asked[number] = future  # before it is sent: sending may wait, and the answer come meanwhile
+        try:
+            await self.publish(subject, payload, reply=f"{self._inbox}.{number}", headers=headers)
+        except BaseException:  # a cancellation, too: nobody waits; it is raised on
+            self._asked.pop(number, None)
+            raise
         if self.lost.done():
             raise EngineLost(str(self.lost.result()))
-        self._asked[number] = future
         return future
 
     async def ask(self, subject: str, content: object = None, headers: dict[str, str] | None = None) -> dict[str, Any]:

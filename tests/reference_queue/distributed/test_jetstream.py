@@ -216,6 +216,19 @@ async def test_what_is_sent_along_with_what_is_too_large_is_none_the_worse_for_i
     assert gate.begun == ["m1", "m2", "m3"]
 
 
+async def test_an_answer_that_comes_while_the_question_is_still_being_sent_is_heard(make_queue, monkeypatch):
+    link = link_of(await make_queue())
+    send = link._client.publish
+
+    async def publish(*args, **options):
+        await send(*args, **options)
+        await link._client.flush()  # the server answers in order: it has answered the question by now
+
+    monkeypatch.setattr(link._client, "publish", publish)
+    async with asyncio.timeout(30):
+        assert "streams" in await link.ask("$JS.API.INFO")
+
+
 async def test_an_opening_that_is_cancelled_in_the_step_in_which_it_is_done_leaves_no_connection(make_engine, name):
     engine = make_engine()
     queue = DistributedQueue(engine, name=name, partitions=4)
