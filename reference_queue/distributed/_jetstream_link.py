@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,9 @@ GONE = 10059
 
 TOO_LARGE = 10054
 """JetStream's number of the error that a message is too large."""
+
+
+_log = logging.getLogger("reference_queue")
 
 
 class Refused(EngineRefused):
@@ -112,6 +116,8 @@ class Link:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.lost: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
         """Done when nothing can be sent any more; why."""
+        self.forbidden: str | None = None
+        """What the server said when it forbade something."""
 
     async def open(self, servers: Sequence[str], options: Mapping[str, Any], timeout: float) -> None:  # noqa: ASYNC109 - it is the client's
         """Connect.
@@ -123,7 +129,10 @@ class Link:
         last: list[Exception] = []
 
         async def note(error: Exception) -> None:
-            last.append(error)
+            if self._client.is_connecting:
+                last[:] = [error]
+            else:
+                self._note(error)
 
         try:
             wanted: dict[str, Any] = {"connect_timeout": timeout, "ping_interval": _PING_EVERY, **options}
@@ -143,6 +152,15 @@ class Link:
         except BaseException:  # a cancellation, too, must not leave the client's tasks behind; it is raised on
             await self.aclose()
             raise
+
+    def _note(self, error: Exception) -> None:
+        """Take note of what the client cannot raise: nobody called it."""
+        if not isinstance(error, (OSError, NatsError)):
+            _log.error("What came from the NATS server could not be dealt with", exc_info=error)
+        elif "permissions violation" in str(error).lower():
+            # The server drops what it forbids, so who asked would wait for the answer for ever.
+            self.forbidden = f"The NATS server forbids what the engine needs: {error}. Allow this user more."
+            self.fail(f"it forbids what the engine needs ({error})")
 
     def fail(self, why: str) -> None:
         """Note that the connection is of no use any more, and tell all who wait for an answer."""

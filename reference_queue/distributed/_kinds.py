@@ -97,15 +97,19 @@ class NatsServer:
         folder: where it keeps its data.
         jetstream: whether it has any.
         password: of its only user, ``user``; None for none.
+        permissions: of that user, as in the server's configuration; nothing for all.
     """
 
-    def __init__(self, folder: Path, *, jetstream: bool = True, password: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, jetstream: bool = True, password: str | None = None, permissions: str = ""
+    ) -> None:
         self._folder = folder
         self._config = f'ports_file_dir: "{folder}"\n'
         if jetstream:
             self._config += f'jetstream {{ store_dir: "{folder}", sync_interval: always }}\n'
         if password is not None:
-            self._config += f'authorization {{ user: user, password: "{password}" }}\n'
+            allowed = f", permissions: {{ {permissions} }}" if permissions else ""
+            self._config += f'authorization {{ users: [{{ user: user, password: "{password}"{allowed} }}] }}\n'
         self._port = -1
         """The server finds a free one for itself, and keeps it when it is started again."""
         self.restart()

@@ -183,8 +183,10 @@ class JetStreamEngine:
             await outcomes.attach(link)
             if self._consumer is not None:
                 await self._consumer.attach(link)
-        except BaseException:  # a cancellation, too, must not leave the connection behind; it is raised on
+        except BaseException as error:  # a cancellation, too, must not leave the connection behind; it is raised on
             await link.aclose()
+            if isinstance(error, EngineLost) and link.forbidden is not None:
+                raise EngineRefused(link.forbidden) from None
             raise
         return link
 

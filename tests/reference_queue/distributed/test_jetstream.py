@@ -246,6 +246,29 @@ async def test_an_opening_that_is_cancelled_in_the_step_in_which_it_is_done_leav
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
+async def test_a_server_that_forbids_what_the_engine_needs_says_so(kind):
+    with tempfile.TemporaryDirectory(prefix="rq") as folder:
+        server = NatsServer(Path(folder), password="secret", permissions='publish: "rq.>"')  # noqa: S106 - as below
+        try:
+            queue = DistributedQueue(JetStreamEngine(server.url.replace("//", "//user:secret@")), name="name")
+            async with asyncio.timeout(30):
+                with pytest.raises(EngineRefused, match=r"(?i)permissions violation for publish"):
+                    await queue.open()
+        finally:
+            server.stop()
+
+
+async def test_an_error_of_what_hears_messages_is_logged(make_queue, caplog):
+    link = link_of(await make_queue())
+
+    async def heard(_message):
+        raise ValueError("a mistake of ours")
+
+    await link.listen("somewhere", heard)
+    await link.publish("somewhere")
+    await until(lambda: "a mistake of ours" in caplog.text)
+
+
 @pytest.mark.parametrize("renewed", ["write", "pull"])
 async def test_whatever_a_renewal_raises_leases_are_renewed_afterwards(make_queue, gate, monkeypatch, renewed):
     gate.hold("m1")
