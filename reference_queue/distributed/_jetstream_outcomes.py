@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -26,6 +27,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 _MOST_AT_ONCE = 64
 """So many messages are looked at side by side."""
+
+_log = logging.getLogger("reference_queue")
 
 
 class _Watched:
@@ -113,6 +116,8 @@ class Outcomes:
                     await asyncio.gather(*(self._compare(link, key) for key in some))
             except (EngineLost, EngineRefused):
                 pass  # tried again, perhaps over another link
+            except Exception:  # noqa: BLE001 - without this task nobody learns of the outcomes that were missed
+                _log.exception("Outcomes could not be looked at; that is tried again")
             if self._unsure:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -216,6 +216,9 @@ class JetStreamEngine:
                 if str(error) != str(self._why):
                     _log.warning("%s It is tried again.", error)
                 self._why = EngineLost(str(error))
+            except Exception as error:  # noqa: BLE001 - without this task there is never a connection again
+                _log.exception("No connection could be made; that is tried again")
+                self._why = EngineLost(f"No connection could be made: {error!r}.")
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

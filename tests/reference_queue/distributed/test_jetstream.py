@@ -269,6 +269,28 @@ async def test_an_error_of_what_hears_messages_is_logged(make_queue, caplog):
     await until(lambda: "a mistake of ours" in caplog.text)
 
 
+async def test_whatever_keeps_a_new_connection_from_being_made_it_is_tried_again(make_queue, monkeypatch, caplog):
+    queue = await make_queue(gate_free)
+    engine = queue._engine
+    connect = engine._connect
+    tried = []
+
+    async def fails_once(*args):
+        tried.append(args)
+        if len(tried) == 1:
+            raise KeyError("config")
+        return await connect(*args)
+
+    monkeypatch.setattr(engine, "_connect", fails_once)
+    link_of(queue).fail("a test")
+    assert await queue.enqueue("a", "x") == "x"
+    assert "KeyError: 'config'" in caplog.text
+
+
+async def gate_free(message):
+    return message
+
+
 @pytest.mark.parametrize("renewed", ["write", "pull"])
 async def test_whatever_a_renewal_raises_leases_are_renewed_afterwards(make_queue, gate, monkeypatch, renewed):
     gate.hold("m1")
