@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reference_queue._check import check_count, check_seconds
+from reference_queue._check import check_count, check_duration
 from reference_queue.distributed._jetstream_consumer import Consumer
 from reference_queue.distributed._jetstream_link import Link
 from reference_queue.distributed._jetstream_outcomes import Outcomes
@@ -76,8 +76,8 @@ class JetStreamEngine:
         remember: float = 3600.0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        check_seconds("lease", lease)
-        check_seconds("remember", remember)
+        check_duration("lease", lease)
+        check_duration("remember", remember)
         for name, seconds, least in (("lease", lease, _SHORTEST_LEASE), ("remember", remember, 2 * lease)):
             if seconds < least:
                 raise ValueError(f"{name}={seconds!r} is too short. Give seconds of at least {least:g}.")

@@ -342,6 +342,8 @@ async def test_a_server_without_jetstream_or_with_a_password_says_so(kind):
     [
         ({"lease": 0.1}, ValueError, r"lease=0\.1 is too short\. Give seconds of at least 0\.5\."),
         ({"lease": 5, "remember": 9}, ValueError, r"remember=9 is too short\. Give seconds of at least 10\."),
+        ({"lease": None}, TypeError, "lease=None is not a number"),
+        ({"remember": None}, TypeError, "remember=None is not a number"),
         ({"lease": "5"}, TypeError, "lease='5' is not a number"),
         ({"deliveries": 0}, ValueError, "deliveries=0 is too small"),
     ],

@@ -116,9 +116,6 @@ async def test_an_answer_of_the_server_other_than_yes_settles_the_message(make_q
     assert await queue.enqueue("a", "y") == "Y"
 
 
-# -- pieces ----------------------------------------------------------------------------------------------
-
-
 async def test_the_figures_can_be_read_while_another_thread_sends(make_queue):
     queue = await make_queue()
     outbox = queue._promises.outbox
@@ -135,6 +132,9 @@ async def test_the_figures_can_be_read_while_another_thread_sends(make_queue):
         assert queue.get_memory_stats().total_queued == 1
     finally:
         outbox._lines.clear()
+
+
+# -- pieces ----------------------------------------------------------------------------------------------
 
 
 async def settled(text, *classes):
