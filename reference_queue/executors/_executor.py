@@ -134,6 +134,8 @@ class Executor(Generic[M, R]):
         Close the queues that use it first. Messages that still wait for a worker fail with `ExecutorClosed`, and
         so do those in processes, which are stopped; those in threads and interpreters go on to their end.
 
+        It can be called again. A cancelled call leaves the executor closed, and its workers end as their work does.
+
         Args:
             timeout: seconds that they may take to end; None waits for as long as it takes.
 
@@ -143,6 +145,9 @@ class Executor(Generic[M, R]):
         """
         check_seconds("timeout", timeout, zero=True)
         self._closed = True
+        # Now, and not when all work has ended: if this call is cancelled meanwhile, workers end with their work.
+        self._kept = False
+        self._end_idle()
         while self._line:
             turn, _ = self._line.popitem(last=False)
             if not turn.done():
@@ -237,11 +242,14 @@ class Executor(Generic[M, R]):
     async def _let_go(self) -> None:
         """End the workers without work, now, and the others when their work ends, unless more comes."""
         self._kept = False
-        while self._idle:
-            self._end(self._idle.pop())
+        self._end_idle()
         while self._ends:
             await asyncio.wait(self._ends)
         self._dismiss_threads()
+
+    def _end_idle(self) -> None:
+        while self._idle:
+            self._end(self._idle.pop())
 
     def _end(self, worker: Worker[M, R]) -> None:
         end = self._in_thread(worker.close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import threading
 
 import pytest
 
@@ -172,6 +173,27 @@ async def test_an_executor_closed_before_its_queue_waits_for_threads(unstoppable
         assert await first == "A1"
         with pytest.raises(ExecutorClosed):
             await gate.enqueue(queue, "a2")
+
+
+async def test_a_close_that_is_cancelled_leaves_workers_that_end_with_their_work(unstoppable, make, gate):
+    executor = make(unstoppable, workers=2)
+    queue = MessageQueue(executor)
+    results = gate.enqueue(queue, "a1"), gate.enqueue(queue, "b1")
+    at_work, idle = await gate.begun("a1"), await gate.begun("b1")
+    idle.order("return")
+    await results[1]
+    closing = asyncio.create_task(executor.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    at_work.order("return")
+    assert await results[0] == "A1"
+    assert "busy=0 idle=0" in repr(executor)
+    async with asyncio.timeout(30):
+        while any(each.name.startswith("reference_queue") for each in threading.enumerate()):  # noqa: ASYNC110 - threads end, and nobody is told
+            await asyncio.sleep(0.01)
+    await queue.aclose()
 
 
 async def test_an_executor_closed_before_its_queue_stops_processes(make, gate):
