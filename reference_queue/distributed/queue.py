@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
 from uuid import uuid4
 
-from reference_queue._check import check_choice, check_count, check_seconds, check_text
+from reference_queue._check import check_callable, check_choice, check_count, check_seconds, check_text
 from reference_queue._refusals import called_from_handler, closed, still_running
 from reference_queue.distributed import outcome
 from reference_queue.distributed._deliveries import Deliveries, around, text_of
@@ -98,6 +98,14 @@ class DistributedQueue(Generic[M, R]):
                 f"handler={handler!r} cannot be called. Pass an async function that takes one message, or None for a "
                 "producer only."
             )
+        if isinstance(cast("object", engine), type) or not callable(getattr(engine, "consume", None)):
+            raise TypeError(f"engine={engine!r} is no engine. Give an object, such as BullMQEngine(url).")
+        for option, function in (("dumps", dumps), ("loads", loads)):
+            check_callable(option, function, "a function such as those of json")
+        errors = tuple(errors)
+        for kind in cast("tuple[object, ...]", errors):
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                raise TypeError(f"errors={errors!r} has {kind!r} in it, which is no class of exceptions.")
         check_text("name", name)
         check_count("partitions", partitions)
         check_count("workers", workers)

@@ -26,11 +26,17 @@ async def shout(message):
         ({"partitions": 0}, ValueError, "partitions=0 is too small"),
         ({"workers": 1.5}, TypeError, "workers=1.5 is not an int"),
         ({"default_deadline": -1}, ValueError, "default_deadline=-1 is out of range"),
+        ({"engine": "redis://localhost"}, TypeError, "engine='redis://localhost' is no engine"),
+        ({"engine": BullMQEngine}, TypeError, r"is no engine\. Give an object, such as BullMQEngine\(url\)"),
+        ({"dumps": "json"}, TypeError, "dumps='json' cannot be called"),
+        ({"loads": None}, TypeError, "loads=None cannot be called"),
+        ({"errors": [ValueError("x")]}, TypeError, r"has ValueError\('x'\) in it, which is no class of exceptions"),
+        ({"errors": [KeyboardInterrupt]}, TypeError, "which is no class of exceptions"),
     ],
 )
 def test_a_wrong_argument_is_told_when_the_queue_is_made(options, error, text):
     with pytest.raises(error, match=text):
-        DistributedQueue(BullMQEngine(), **{"name": "test", **options})
+        DistributedQueue(**{"engine": BullMQEngine(), "name": "test", **options})
 
 
 @pytest.mark.parametrize(
