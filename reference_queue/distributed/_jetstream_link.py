@@ -112,12 +112,13 @@ class Link:
         self._client = _Client(self.fail)
         self._inbox = f"_INBOX.{uuid4().hex}"
         self._numbers = count()
-        self._asked: dict[str, asyncio.Future[Msg]] = {}
+        self._asked: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        """By number: the subject of each question without an answer, and who waits for that."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self.lost: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
         """Done when nothing can be sent any more; why."""
         self.forbidden: str | None = None
-        """What the server said when it forbade something."""
+        """What the server said when it forbade to listen."""
 
     async def open(self, servers: Sequence[str], options: Mapping[str, Any], timeout: float) -> None:  # noqa: ASYNC109 - it is the client's
         """Connect.
@@ -158,15 +159,27 @@ class Link:
         if not isinstance(error, (OSError, NatsError)):
             _log.error("What came from the NATS server could not be dealt with", exc_info=error)
         elif "permissions violation" in str(error).lower():
-            # The server drops what it forbids, so who asked would wait for the answer for ever.
-            self.forbidden = f"The NATS server forbids what the engine needs: {error}. Allow this user more."
-            self.fail(f"it forbids what the engine needs ({error})")
+            self._forbidden(str(error))
+
+    def _forbidden(self, text: str) -> None:
+        """Refuse what the server forbids: it drops that, and whoever asked would wait for the answer for ever."""
+        told = f"The NATS server forbids what the engine needs: {text}. Allow this user more."
+        _log.error(told)
+        if " publish " not in text.lower():  # but to listen, and then no answer comes at all
+            self.forbidden = told
+            self.fail(f"it forbids what the engine needs ({text})")
+        for number, (subject, future) in tuple(self._asked.items()):
+            if f'"{subject.lower()}"' in text.lower():
+                del self._asked[number]
+                if not future.done():
+                    future.set_exception(Refused(told))
+                    future.exception()  # which counts as retrieving it: who asked may have gone
 
     def fail(self, why: str) -> None:
         """Note that the connection is of no use any more, and tell all who wait for an answer."""
         if not self.lost.done():
             self.lost.set_result(EngineLost(f"The NATS server is lost: {why}."))
-        for future in self._asked.values():
+        for _, future in self._asked.values():
             if not future.done():
                 future.set_exception(EngineLost(f"The NATS server is lost: {why}."))
                 future.exception()  # which counts as retrieving it: who asked may have gone
@@ -200,7 +213,7 @@ class Link:
         """Send, and return the future of the answer."""
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         number = str(next(self._numbers))
-        self._asked[number] = future  # before it is sent: sending may wait, and the answer come meanwhile
+        self._asked[number] = subject, future  # before it is sent: sending may wait, and the answer come meanwhile
         try:
             await self.publish(subject, payload, reply=f"{self._inbox}.{number}", headers=headers)
         except BaseException:  # a cancellation, too: nobody waits; it is raised on
@@ -234,7 +247,7 @@ class Link:
         return fields
 
     async def _answered(self, message: Msg) -> None:
-        future = self._asked.pop(message.subject.rsplit(".", 1)[1], None)
+        _, future = self._asked.pop(message.subject.rsplit(".", 1)[1], (None, None))
         if future is not None and not future.done():
             future.set_result(message)
 

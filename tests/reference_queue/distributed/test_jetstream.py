@@ -246,14 +246,34 @@ async def test_an_opening_that_is_cancelled_in_the_step_in_which_it_is_done_leav
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
-async def test_a_server_that_forbids_what_the_engine_needs_says_so(kind):
+@pytest.mark.parametrize("what", ["publish", "subscri"])
+async def test_a_server_that_forbids_what_the_engine_needs_says_so(kind, what):
+    permissions = {"publish": 'publish: "rq.>"', "subscri": 'subscribe: "rq.>"'}[what]
     with tempfile.TemporaryDirectory(prefix="rq") as folder:
-        server = NatsServer(Path(folder), password="secret", permissions='publish: "rq.>"')  # noqa: S106 - as below
+        server = NatsServer(Path(folder), password="secret", permissions=permissions)  # noqa: S106 - as below
         try:
             queue = DistributedQueue(JetStreamEngine(server.url.replace("//", "//user:secret@")), name="name")
             async with asyncio.timeout(30):
-                with pytest.raises(EngineRefused, match=r"(?i)permissions violation for publish"):
+                with pytest.raises(EngineRefused, match=rf"forbids what the engine needs.*violation for {what}"):
                     await queue.open()
+        finally:
+            server.stop()
+
+
+async def test_what_the_engine_can_do_without_may_be_forbidden(kind, caplog):
+    """The word that an outcome is stored: who handled the message cannot send it, and keeps its connection."""
+    with tempfile.TemporaryDirectory(prefix="rq") as folder:
+        server = NatsServer(Path(folder), password="secret", permissions='publish: {deny: "_INBOX.>"}')  # noqa: S106 - as below
+        try:
+            engine = JetStreamEngine(server.url.replace("//", "//user:secret@"), lease=1)
+            async with DistributedQueue(engine, gate_free, name="name", partitions=1) as queue:
+                link = link_of(queue)
+                result = queue.enqueue("a", "x")
+                await until(lambda: "forbids what the engine needs" in caplog.text)
+                await queue.post("a", "y")
+                await until(lambda: queue.get_memory_stats().completed == 2)
+                assert link_of(queue) is link
+                result.cancel()
         finally:
             server.stop()
 
