@@ -380,6 +380,7 @@ def test_every_way_to_run_a_loop_is_seen(judged, way):
         import uvloop
 
         def block(then=lambda: None):
+            # what blocks the loop: this is what is to be found, nobody waits by it
             time.sleep(0.6)
             then()
 

@@ -69,9 +69,9 @@ EVERY_OUTCOME = """
         assert not 1
 
     def test_is_skipped():
-        pytest.skip()
+        pytest.skip("an outcome that must look the same")
 
-    @pytest.mark.xfail
+    @pytest.mark.xfail(reason="an outcome that must look the same")
     def test_is_expected_to_fail():
         assert not 1
 
