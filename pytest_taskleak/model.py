@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -109,57 +110,129 @@ Call = tuple["CodeType", int]
 """A frame as it was: its code and the index of its last instruction; the line is looked up when it is asked for."""
 
 
+Record = list[Any]
+"""What was noted of a task when it was made, as it rides on the task and dies with it: what `Origin` reads.
+
+In the order in which `Origin.of` writes it; where tasks are made it is written out, because each of them pays for it. A
+list is the cheapest object that can be changed, a third of one with attributes.
+"""
+
+CREATE_TASK = asyncio.create_task.__code__
+"""Most tasks are made by it, and it by the code that is looked for: a record has its instruction apart, or None."""
+
+_RUN, _OWNER, _PHASE, _NAME, _PARENT, _DURING, _SERIAL, _LATE, _DEPTH, _SETTLED, _COUNTED, _VIA, _FIRST = range(13)
+
+LONGEST_CHAIN = 8
+"""Creating tasks that are remembered: one that starts its successor for ever must not grow a chain for ever."""
+
+
 class Origin:
-    """Where a task came from. It rides on the task and dies with it.
+    """Where a task came from, read from its record."""
 
-    Attributes:
-        run: The recorder that wrote it; the records of another run are nobody's business.
-        serial: Its place in the order in which tasks were made.
-        owner: On whose behalf; None for a runner's own task, which works for whatever runs just then.
-        phase: The phase that pytest was in, "" outside of a test.
-        name: What the task runs, by qualified name.
-        calls: The creating frames, the innermost first.
-        parent: The origin of the task that made it, None where there was none, or after eight of them: a task that
-            starts its successor for ever must not grow a chain for ever.
-        during: Who was busy when it was made; the owner, unless a fixture's own work made it.
-        settled: Whether a verdict on this task was given, so that it is never given twice.
-        late: Whether its owner had ended before it was made.
-        counted: Whether it was counted among what a test left with a fixture.
-    """
+    __slots__ = ("_record",)
 
-    # What is so of nearly all of them costs a task nothing.
-    settled = False
-    counted = False
-    late = False
-    parent: Origin | None = None
-    depth = 0
+    def __init__(self, record: Record) -> None:
+        """Read a record."""
+        self._record = record
 
-    def __init__(  # noqa: PLR0913, PLR0917 - written once, in the hot path, where keywords cost
-        self,
+    @staticmethod
+    def of(  # noqa: PLR0913 - the parts of a record
         run: object,
         owner: Owner | None,
-        phase: str,
-        name: str,
-        calls: tuple[Call, ...],
-        parent: Origin | None,
-        during: Owner | None,
-        serial: int = 0,
-    ) -> None:
-        self.run = run
-        self.serial = serial
-        self.owner = owner
-        self.phase = phase
-        self.name = name
-        self.calls = calls
-        self.during = during
-        if owner is not None and owner.ended:
-            self.late = True
-        if parent is not None and parent.depth < _LONGEST_CHAIN:
-            self.parent = parent
-            self.depth = parent.depth + 1
+        *,
+        phase: str = "",
+        name: str = "",
+        calls: tuple[Call, ...] = (),
+        during: Owner | None = None,
+    ) -> Record:
+        """Make the record of a task that no task made, and nobody saw being made; see `Origin`'s attributes."""
+        late = owner is not None and owner.ended
+        return [run, owner, phase, name, None, during, 0, late, 0, False, False, None, calls, 0]
 
+    @property
+    def run(self) -> object:
+        """The recorder that wrote it; the records of another run are nobody's business."""
+        return self._record[_RUN]
 
-_LONGEST_CHAIN = 8
+    @property
+    def owner(self) -> Owner | None:
+        """On whose behalf; None for a runner's own task, which works for whatever runs just then."""
+        owner: Owner | None = self._record[_OWNER]
+        return owner
+
+    @owner.setter
+    def owner(self, owner: Owner | None) -> None:
+        self._record[_OWNER] = owner
+
+    @property
+    def phase(self) -> str:
+        """The phase that pytest was in, "" outside of a test."""
+        phase: str = self._record[_PHASE]
+        return phase
+
+    @property
+    def name(self) -> str:
+        """What the task runs, by qualified name."""
+        name: str = self._record[_NAME]
+        return name
+
+    @property
+    def parent(self) -> Origin | None:
+        """Of the task that made it; None where there was none, or after `LONGEST_CHAIN` of them."""
+        parent: Record | None = self._record[_PARENT]
+        return Origin(parent) if parent is not None else None
+
+    @property
+    def during(self) -> Owner | None:
+        """Who was busy when it was made; the owner, unless a fixture's own work made it."""
+        during: Owner | None = self._record[_DURING]
+        return during
+
+    @property
+    def serial(self) -> int:
+        """Its place in the order in which tasks were made."""
+        serial: int = self._record[_SERIAL]
+        return serial
+
+    @property
+    def late(self) -> bool:
+        """Whether its owner had ended before it was made."""
+        late: bool = self._record[_LATE]
+        return late
+
+    @property
+    def settled(self) -> bool:
+        """Whether a verdict on this task was given, so that it is never given twice."""
+        settled: bool = self._record[_SETTLED]
+        return settled
+
+    @settled.setter
+    def settled(self, settled: bool) -> None:
+        self._record[_SETTLED] = settled
+
+    @property
+    def counted(self) -> bool:
+        """Whether it was counted among what a test left with a fixture."""
+        counted: bool = self._record[_COUNTED]
+        return counted
+
+    @counted.setter
+    def counted(self, counted: bool) -> None:
+        self._record[_COUNTED] = counted
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The creating frames, the innermost first."""
+        record = self._record
+        via = record[_VIA]
+        calls: list[Call] = [(CREATE_TASK, via)] if via is not None else []
+        pairs = zip(record[_FIRST::2], record[_FIRST + 1 :: 2], strict=True)
+        for code, at in pairs:
+            if isinstance(code, tuple):
+                calls += code  # pyright: ignore[reportUnknownArgumentType] - a part of a record
+            elif code is not None:
+                calls.append((code, at))
+        return tuple(calls)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)

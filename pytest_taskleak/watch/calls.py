@@ -20,8 +20,7 @@ _CALLERS = 2
 
 LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - what lies beyond it is the loop, nobody's call
 
-
-_STEP_MODULE = asyncio.Handle.__module__
+STEP_MODULE = asyncio.Handle.__module__
 """Nothing else there is called by what starts work, and calls it."""
 
 
@@ -34,7 +33,7 @@ def _step_of_hooks() -> CodeType | None:
     return None
 
 
-_HOOK_STEP = _step_of_hooks()
+HOOK_STEP = _step_of_hooks()
 """What lies beyond it called a runner, which is on its own behalf then: frames that nobody wants to see."""
 
 _RUNNERS = ("pytest_asyncio.plugin", "anyio.pytest_plugin", "unittest.async_case")
@@ -98,13 +97,13 @@ def makers_of_loop(depth: int, own: Callable[[str], bool]) -> tuple[Call, ...]:
 
 def three(frame: FrameType, code: CodeType, depth: int) -> tuple[Call, ...]:
     """What `capture` gives where the innermost frame is the project's own already, as nearly always: it pays off."""
-    if depth and MODULE_AT is not None and MODULE_AT(depth + 1) == _STEP_MODULE:
+    if depth and MODULE_AT is not None and MODULE_AT(depth + 1) == STEP_MODULE:
         return ((code, frame.f_lasti),)
     above = frame.f_back
-    if above is None or (caller := above.f_code) is LOOP_STEP or caller is _HOOK_STEP:
+    if above is None or (caller := above.f_code) is LOOP_STEP or caller is HOOK_STEP:
         return ((code, frame.f_lasti),)
     top = above.f_back
-    if top is None or (outer := top.f_code) is LOOP_STEP or outer is _HOOK_STEP:
+    if top is None or (outer := top.f_code) is LOOP_STEP or outer is HOOK_STEP:
         return ((code, frame.f_lasti), (caller, above.f_lasti))
     return ((code, frame.f_lasti), (caller, above.f_lasti), (outer, top.f_lasti))
 
@@ -125,7 +124,7 @@ def capture(
         return ()
     if own(file := (code := frame.f_code).co_filename):
         return three(frame, code, depth and depth + 1)
-    if code is LOOP_STEP or code is _HOOK_STEP:
+    if code is LOOP_STEP or code is HOOK_STEP:
         return ()
     first = (code, frame.f_lasti)
     if file in _runners:
@@ -139,7 +138,7 @@ def capture(
 def _many(frame: FrameType | None, own: Callable[[str], bool], deepest: int) -> tuple[Call, ...]:
     """The same from deep inside a library."""
     calls: list[Call] = []
-    add, step, hooks, runners = calls.append, LOOP_STEP, _HOOK_STEP, _runners
+    add, step, hooks, runners = calls.append, LOOP_STEP, HOOK_STEP, _runners
     for _ in range(deepest):
         if frame is None or (code := frame.f_code) is step or code is hooks:
             return tuple(calls)

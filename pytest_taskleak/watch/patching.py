@@ -25,6 +25,10 @@ class Patch:
     Guarantees: `undo` restores exactly what was there where the wrapper is still in place. Where somebody else
     wrapped it meanwhile, theirs stays and ours below it does nothing any more; where they put ours back later, it
     removes itself at the next call.
+
+    Attributes:
+        live: Whether the wrapper is to work.
+        cls: The class, or module, of which something is wrapped: for a method, that which defines it.
     """
 
     def __init__(self, cls: type | ModuleType, name: str, make: Make) -> None:
@@ -35,17 +39,17 @@ class Patch:
         self.live = True
         # uvloop's Loop is a subclass of one written in C: where the definition cannot be changed, the class is.
         definer = next((base for base in getattr(cls, "__mro__", ()) if name in vars(base)), cls)
-        self._cls = definer if _writable(definer) else cls
+        self.cls = definer if _writable(definer) else cls
         self._name = name
-        self._before = vars(self._cls).get(name, _ABSENT)
-        present = getattr(self._cls, name)
+        self._before = vars(self.cls).get(name, _ABSENT)
+        present = getattr(self.cls, name)
         below: Any = getattr(present, _PATCH, None)
         # `functools.wraps` copies attributes: another's wrapper may carry the mark without being ours.
         ours = isinstance(below, Patch) and below.is_behind(present)
         self._original: Callable[..., Any] = below.original if ours else present
         self._wrapper = functools.update_wrapper(make(self._original, self), self._original)
         setattr(self._wrapper, _PATCH, self)
-        setattr(self._cls, name, self._wrapper)
+        setattr(self.cls, name, self._wrapper)
 
     def stale(self, *args: Any, **kwargs: Any) -> Any:
         """Call the original for a wrapper that outlived its run, and take that wrapper out of the way."""
@@ -67,12 +71,12 @@ class Patch:
         self._restore()
 
     def _restore(self) -> None:
-        if vars(self._cls).get(self._name) is not self._wrapper:
+        if vars(self.cls).get(self._name) is not self._wrapper:
             return
         if self._before is _ABSENT:
-            delattr(self._cls, self._name)
+            delattr(self.cls, self._name)
         else:
-            setattr(self._cls, self._name, self._before)
+            setattr(self.cls, self._name, self._before)
 
 
 def _writable(cls: type | ModuleType) -> bool:

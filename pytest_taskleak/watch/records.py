@@ -30,7 +30,7 @@ class Busy(Protocol):
     seen: int
 
     def maker(self) -> Origin | None:
-        """What was recorded of the task that runs in this thread, None where none does."""
+        """Where the task came from that runs in this thread, None where none does."""
 
     def owner_now(self) -> Owner | None:
         """On whose behalf the code works that is running in this thread."""
@@ -135,5 +135,5 @@ class ThreadOrigin:
 
 def origin_of(task: object) -> Origin | None:
     """What any run recorded of a task, None where nothing was."""
-    origin = getattr(task, ATTRIBUTE, None)
-    return origin if type(origin) is Origin else None
+    record: object = getattr(task, ATTRIBUTE, None)
+    return Origin(record) if type(record) is list else None  # pyright: ignore[reportUnknownArgumentType] - of anything

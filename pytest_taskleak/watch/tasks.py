@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_taskleak.model import Origin
-from pytest_taskleak.watch.calls import capture, outside_asyncio, three
+from pytest_taskleak.model import CREATE_TASK, LONGEST_CHAIN, Origin
+from pytest_taskleak.watch.calls import HOOK_STEP, LOOP_STEP, MODULE_AT, STEP_MODULE, capture, outside_asyncio
 from pytest_taskleak.watch.records import ATTRIBUTE
 
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable, Collection
-    from types import FrameType
+    from types import CodeType, FrameType
 
-    from pytest_taskleak.model import Owner
+    from pytest_taskleak.model import Owner, Record
     from pytest_taskleak.watch.patching import Patch
     from pytest_taskleak.watch.records import Listener, LoopRecord
 
@@ -24,6 +25,9 @@ _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: i
 
 _running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for writers of event loops; never raises
 _current_task = asyncio.current_task
+
+_STEPS = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+"""Of code whose frames may be right above a loop's step."""
 
 RECORDER = "taskleak_recorder"
 """The attribute of the wrapped `create_task` that leads to the recorder."""
@@ -37,14 +41,14 @@ class Run(Protocol):
         phase: The phase it is in.
         seen: How many tasks and threads were recorded.
         known: The loops that it knows, by their ids.
-        at: The id of the loop in which the last task was made, where that loop was running; 0 for none.
+        at: Gives the loop in which the last task was made, where that loop was running; None for none.
     """
 
     current: Owner | None
     phase: str
     seen: int
     known: dict[int, LoopRecord]
-    at: int
+    at: Callable[[], asyncio.AbstractEventLoop | None]
 
     def note(self, loop: asyncio.AbstractEventLoop, running: object, /) -> None:
         """Make a record of a loop, and of the thread that it runs in."""
@@ -98,47 +102,112 @@ class Tasks:
         """Make what takes the place of `create_task`."""
         run, owner_var, closing, own = self._run, self._owner, self._closing, self._own
         carriers, carries, known, listener = self._carriers, self._carries, self._run.known, self._listener
+        # What made the last task, as most are made by what made one before; another thread may set one of the two
+        # meanwhile, which changes only what it costs.
+        last_own: CodeType | None = None
+        steps = False
+        plain = isinstance(patch.cls, type) and issubclass(patch.cls, asyncio.BaseEventLoop)
 
         def create_task(  # noqa: C901, PLR0912, PLR0915 - as above
-            loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any
+            loop: Any, /, coro: Any, *rest: Any, **kwargs: Any
         ) -> Any:
+            nonlocal last_own, steps
             __tracebackhide__ = True
             if not patch.live:
-                return patch.stale(loop, *args, **kwargs)
+                return patch.stale(loop, coro, *rest, **kwargs)
             running = _running_loop()
             if running is None and closing and id(loop) in closing:
-                return original(loop, *args, **kwargs)  # what a Runner runs at its end until that is over
-            origin = token = task = None
+                return original(loop, coro, *rest, **kwargs)  # what a Runner runs at its end until that is over
+            record = token = task = None
             try:
                 run.seen = serial = run.seen + 1
-                coro = args[0] if args else kwargs.get("coro")
                 if running is not loop:
-                    record = known.get(id(loop))
-                    if record is None or record.ref() is not loop:
+                    known_loop = known.get(id(loop))
+                    if known_loop is None or known_loop.ref() is not loop:
                         run.note(loop, running)
-                elif run.at != id(loop):
+                elif run.at() is not loop:
                     run.note(loop, running)
-                name: str = getattr(coro, "__qualname__", "")
-                owner = parent = None
+                try:
+                    name: str = coro.__qualname__
+                except AttributeError:
+                    name = ""
+                owner: Owner | None = None
                 if name in carriers and carries(coro):
-                    origin = Origin(run, None, run.phase, name, (), None, run.current)
+                    record = Origin.of(run, None, phase=run.phase, name=name, during=run.current)
                 else:
-                    if running is not None:
+                    parent: Record | None = None
+                    depth = at = 0
+                    code: Any
+                    via_at = caller = called_at = outer = outer_at = None
+                    if running is None:
+                        code = capture(outside_asyncio(1), own)
+                    else:
                         parent = getattr(_current_task(running), ATTRIBUTE, None)
                         if parent is not None:
-                            if parent.run is run:
-                                owner = parent.owner
+                            if parent[0] is run:
+                                owner = parent[1]
+                                depth = parent[8] + 1
+                                if depth > LONGEST_CHAIN:
+                                    parent, depth = None, 0
                             else:
                                 parent = None
                         frame = _frame(1)
                         code = frame.f_code
-                        # `capture` does the same, for a call more.
-                        calls = three(frame, code, 1) if own(code.co_filename) else capture(frame, own, depth=2)
-                    else:
-                        calls = capture(outside_asyncio(1), own)
+                        at = frame.f_lasti
+                        if code is CREATE_TASK and (above := frame.f_back) is not None:
+                            via_at, frame = at, above
+                            code = frame.f_code
+                            at = frame.f_lasti
+                        is_own = code is last_own
+                        if not is_own:
+                            is_own = own(code.co_filename)
+                            if is_own:
+                                last_own = code
+                                steps = bool(code.co_flags & _STEPS)
+                            else:
+                                code = capture(_frame(1), own, depth=2)
+                                via_at = None
+                        # `calls.three`, in one piece.
+                        if is_own and not (
+                            steps and MODULE_AT is not None and MODULE_AT(2 if via_at is None else 3) == STEP_MODULE
+                        ):
+                            above = frame.f_back
+                            if above is not None:
+                                caller = above.f_code
+                                if caller is LOOP_STEP or caller is HOOK_STEP:
+                                    caller = None
+                                else:
+                                    called_at = above.f_lasti
+                                    top = above.f_back
+                                    if top is not None:
+                                        outer = top.f_code
+                                        if outer is LOOP_STEP or outer is HOOK_STEP:
+                                            outer = None
+                                        else:
+                                            outer_at = top.f_lasti
                     if owner is None:
                         owner = run.owner_outside_tasks(running)
-                    origin = Origin(run, owner, run.phase, name, calls, parent, run.current, serial)
+                    # `Origin.of`, written out.
+                    record = [
+                        run,
+                        owner,
+                        run.phase,
+                        name,
+                        parent,
+                        run.current,
+                        serial,
+                        owner is not None and owner.ended,
+                        depth,
+                        False,
+                        False,
+                        via_at,
+                        code,
+                        at,
+                        caller,
+                        called_at,
+                        outer,
+                        outer_at,
+                    ]
                 if kwargs and (context := kwargs.get("context")) is not None:
                     self._set_in(context, owner)
                 elif owner_var.get() is not owner:
@@ -146,12 +215,12 @@ class Tasks:
             except Exception as error:  # noqa: BLE001 - the user's task must be made whatever befalls the recorder
                 listener.failed(error)
             try:
-                task = original(loop, *args, **kwargs)
-                if origin is not None:
+                task = original(loop, coro, *rest, **kwargs) if kwargs or rest else original(loop, coro)
+                if record is not None:
                     try:
-                        task._taskleak = origin  # noqa: SLF001 - ATTRIBUTE, in the fastest way
-                        if trace := getattr(task, "_source_traceback", None):
-                            _hide(trace)
+                        task._taskleak = record  # noqa: SLF001 - ATTRIBUTE, in the fastest way
+                        if loop._debug if plain else loop.get_debug():  # noqa: SLF001 - the same
+                            _hide(getattr(task, "_source_traceback", None))
                     except Exception as error:  # noqa: BLE001 - a user's type may refuse, or its attributes misbehave
                         if not isinstance(error, AttributeError):
                             listener.failed(error)
@@ -174,7 +243,7 @@ class Tasks:
             return  # somebody is running in it: it is theirs
 
 
-def _hide(trace: list[Any]) -> None:
+def _hide(trace: list[Any] | None) -> None:
     """Debug mode shows the user's own line last, as it does without the recorder."""
-    if trace[-1].filename == __file__:
+    if trace and trace[-1].filename == __file__:
         del trace[-1]

@@ -21,12 +21,17 @@ from pytest_taskleak.watch.workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from pytest_taskleak.model import Record
     from pytest_taskleak.watch.patching import Make
     from pytest_taskleak.watch.records import Listener
 
 _running_loop = asyncio._get_running_loop  # noqa: SLF001 - documented for writers of event loops; never raises
 _current_task = asyncio.current_task
 _ident = threading.get_ident
+
+
+def _nowhere() -> None:
+    """No loop."""
 
 
 class Watcher:
@@ -49,7 +54,7 @@ class Watcher:
         owner_set: Gives it.
         known: The loops that it knows, by their ids; some may be closed by now.
         entries: What it has noted besides tasks; for their lengths only.
-        at: The id of the loop in which the last task was made, where that loop was running; 0 for none.
+        at: Gives the loop in which the last task was made, where that loop was running; None for none.
         imported: How many modules there were when it last looked for kinds of loops; `start` looks again.
     """
 
@@ -89,7 +94,8 @@ class Watcher:
         self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
         self.entries = (*self.things.entries, *self.workers.entries)
         self._patches: list[Patch] = []
-        self.imported = self.at = 0
+        self.imported = 0
+        self.at: Callable[[], asyncio.AbstractEventLoop | None] = _nowhere
         self._patched: set[type] = set()
         self._main = threading.main_thread().ident
         self._main_ref = weakref.ref(threading.main_thread())
@@ -141,7 +147,8 @@ class Watcher:
             self._patches.pop().undo()
         self._patched.clear()
         self.known.clear()
-        self.imported = self.at = 0
+        self.imported = 0
+        self.at = _nowhere
         for part in (self.things, self.workers, self.coroutines):
             part.stop()
         self.current = None
@@ -169,7 +176,7 @@ class Watcher:
             loop = record.loop
             if loop is None or loop.is_closed():
                 del self.known[key]
-                self.at = 0
+                self.at = _nowhere
             else:
                 known.append(record)
         return known
@@ -186,7 +193,7 @@ class Watcher:
             return before
         origin = origin_of(task)
         if origin is None or origin.run is not self:
-            setattr(task, ATTRIBUTE, Origin(self, owner, self.phase, "", (), None, owner))
+            setattr(task, ATTRIBUTE, Origin.of(self, owner, phase=self.phase, during=owner))
             return before
         before, origin.owner = origin.owner, owner
         return before
@@ -202,9 +209,9 @@ class Watcher:
         owner = get_context().get(self._owner)
         if owner is None:
             return None
-        origin = Origin(self, owner, "", "", (), None, None)
-        setattr(task, ATTRIBUTE, origin)
-        return origin
+        record = Origin.of(self, owner)
+        setattr(task, ATTRIBUTE, record)
+        return Origin(record)
 
     def began_in(self, loop: asyncio.AbstractEventLoop) -> Owner | None:
         """Who was busy when the first task was made in a loop, None where that was nobody, or unseen."""
@@ -247,8 +254,9 @@ class Watcher:
 
     def owner_now(self) -> Owner | None:
         """On whose behalf the code works that is running in this thread."""
-        origin = self.maker()
-        return (origin.owner if origin is not None else None) or self.owner_outside_tasks(_running_loop())
+        running = _running_loop()
+        record = self._of_the_running(running) if running is not None else None
+        return (record[1] if record is not None else None) or self.owner_outside_tasks(running)
 
     def owner_of(self, handle: object) -> Owner | None:
         """On whose behalf a loop calls a handle that has just failed; uvloop is still in its context, and hides it."""
@@ -271,14 +279,15 @@ class Watcher:
                 return thread.owner
         return self.current
 
-    def _parent(self, running: asyncio.AbstractEventLoop) -> Origin | None:
-        origin: Origin | None = getattr(_current_task(running), ATTRIBUTE, None)
-        return origin if origin is not None and origin.run is self else None
+    def _of_the_running(self, running: asyncio.AbstractEventLoop) -> Record | None:
+        record: Record | None = getattr(_current_task(running), ATTRIBUTE, None)
+        return record if record is not None and record[0] is self else None
 
     def maker(self) -> Origin | None:
-        """What was recorded of the task that runs in this thread, None where none does."""
+        """Where the task came from that runs in this thread, None where none does."""
         running = _running_loop()
-        return self._parent(running) if running is not None else None
+        record = self._of_the_running(running) if running is not None else None
+        return Origin(record) if record is not None else None
 
     # -- the wrappers
 
@@ -291,13 +300,13 @@ class Watcher:
         record = self.known.get(id(loop))
         if record is None or record.ref() is not loop:
             record = self.known[id(loop)] = LoopRecord(loop, self.current)
-            self.at = 0
+            self.at = _nowhere
         if running is loop:
             ident = _ident()
             if record.ident != ident:
                 main = ident == self._main
                 record.ran_in(ident, self._main_ref if main else weakref.ref(threading.current_thread()))
-            self.at = id(loop)
+            self.at = record.ref
 
     def _runner_close(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         def close(runner: asyncio.Runner, /) -> None:
@@ -357,7 +366,7 @@ class Watcher:
             record = self.known.get(id(loop))
             if record is not None and record.ref() is loop:
                 del self.known[id(loop)]
-                self.at = 0
+                self.at = _nowhere
             self.workers.closed(loop)
         if any(self.things.kept):
             self.things.tidy()

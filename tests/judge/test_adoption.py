@@ -12,7 +12,7 @@ from pytest_taskleak.model import Origin, Owner
 
 
 def origin():
-    return Origin(None, None, "call", "forever", (), None, None)
+    return Origin(Origin.of(None, None, phase="call", name="forever"))
 
 
 @pytest.fixture
