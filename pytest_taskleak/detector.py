@@ -113,7 +113,7 @@ class Detector:
     def closing(self, loop: asyncio.AbstractEventLoop, *, by_runner: bool) -> Callable[[], None] | None:
         """Look at a loop that is about to be swept or closed: whatever is left there outlives its loop."""
         tasks = judge.pending_tasks(loop)
-        if not tasks and not self.leftovers:
+        if not tasks and not any(self.watcher.things.entries):
             return None
         if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
             self._let_go(tasks)  # the run was cut short: what is alive is so by design

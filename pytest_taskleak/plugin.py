@@ -96,11 +96,6 @@ class _Tests:
         if setup is not None:
             setup.is_over()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        if self._options.judges:
-            self.run.setups.has_ended(fixturedef)
-
 
 class _Phases:
     """Hooks that are there only while tests are run by others, who do not tell: they are dear."""

@@ -20,11 +20,14 @@ class Quiet:
         watcher = detector.watcher
         self._detector = detector
         self._watcher = watcher
+        self._workers = watcher.workers
         self._live = (*watcher.entries, watcher.known, watcher.workers.dropped, detector.lost.heard)
 
     def __bool__(self) -> bool:
         """Whether nothing is there, as far as is known without a look at it."""
-        if any(self._live):
+        if any(self._live) or (
+            (latest := self._workers.latest) is not None and latest[0]() is not None and self._workers.has_latest()
+        ):
             return False
         it = self._detector
         return not (it.suspects or it.leftovers.found or it.workplaces.found or it.stalls.used)
@@ -32,7 +35,8 @@ class Quiet:
     def settles(self) -> bool:
         """Whether nothing is there but what has ended, which is let go of; looks at no loop."""
         watcher = self._watcher
-        if (watcher.known or any(watcher.workers.entries)) and watcher.loops():
+        workers = watcher.workers
+        if (watcher.known or any(workers.entries) or workers.has_latest()) and watcher.loops():
             return False
         for part in (watcher.things, watcher.workers):
             if any(part.entries):

@@ -9,6 +9,7 @@ from pytest_taskleak.model import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     import pytest
 
@@ -66,9 +67,17 @@ class Setup:
         watcher.enter(self.owner, "teardown")
 
     def has_ended(self) -> None:
-        """Its finalizers are over."""
-        self.owner.ended = True
-        self._setups.watcher.enter(*self._before)
+        """The last of its finalizers runs: those of the fixture's own are over."""
+        setups = self._setups
+        if setups.live.get(self._definition) is not self:
+            return
+        try:
+            del setups.live[self._definition]
+            self.owner.ended = True
+            setups.watcher.enter(*self._before)
+            setups.ended(self.owner)
+        except Exception as error:  # noqa: BLE001 - as above
+            setups.failed(error)
 
 
 class Setups:
@@ -101,6 +110,8 @@ class Setups:
         self.failed = detector.failed
         self.wider_fixture_ends = wider_fixture_ends
         self._adoptions = detector.adoptions
+        self._workers = detector.watcher.workers
+        self._runners: dict[object, CodeType] = {}  # so many that a run has of them
         self._marked = marked
 
     def begins(self, definition: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Setup | None:
@@ -109,9 +120,14 @@ class Setups:
         if attempt is None:
             return None
         try:
-            scope = definition.scope
-            if scope == "function" and getattr(definition.func, "__module__", None) in _RUNNERS:
-                return None  # all that runs in its loop is the test's
+            self._workers.runner = runner = self._runners.get(definition)
+            if runner is not None:
+                return None
+            scope, func = definition.scope, definition.func
+            if scope == "function" and getattr(func, "__module__", None) in _RUNNERS and hasattr(func, "__code__"):
+                # All that runs in its loop is the test's.
+                self._workers.runner = self._runners[definition] = func.__code__
+                return None
             test = attempt.owner
             owner = Owner("fixture", test.nodeid, definition.argname, scope, test.location)
             if scope == "function":
@@ -119,21 +135,15 @@ class Setups:
                 if test in self._marked:
                     self._marked[owner] = attempt.settings
             setup = Setup(self, owner, definition, request)
+            definition.addfinalizer(setup.has_ended)
             self.watcher.enter(owner, "setup")
         except Exception as error:  # noqa: BLE001 - no outcome may change by it
             self.failed(error)
             return None
         return setup
 
-    def has_ended(self, definition: pytest.FixtureDef[Any]) -> None:
-        """A fixture's finalizers are over."""
-        setup = self.live.pop(definition, None)
-        if not isinstance(setup, Setup):
-            return
-        try:
-            setup.has_ended()
-            self._adoptions.forget(setup.owner)
-            if self.attempt is not None and self.watcher.phase == "teardown" and setup.owner.scope != "function":
-                self.attempt.ended_fixtures = {*self.attempt.ended_fixtures, setup.owner}
-        except Exception as error:  # noqa: BLE001 - no outcome may change by it
-            self.failed(error)
+    def ended(self, fixture: Owner) -> None:
+        """A fixture's own finalizers are over."""
+        self._adoptions.forget(fixture)
+        if self.attempt is not None and self.watcher.phase == "teardown" and fixture.scope != "function":
+            self.attempt.ended_fixtures = {*self.attempt.ended_fixtures, fixture}

@@ -106,6 +106,7 @@ class Workplaces:
         """Hear that something else of a loop was reported: that it is open as well would be the same cause again."""
         register = self._workers.registers.get("open-loop")
         if register is not None:
+            self._workers.enter_latest()
             register.settle({id(loop)})
             self._workers.dropped[:] = [made for made in self._workers.dropped if made.key != id(loop)]
 

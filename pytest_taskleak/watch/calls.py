@@ -36,6 +36,8 @@ def _step_of_hooks() -> CodeType | None:
 HOOK_STEP = _step_of_hooks()
 """What lies beyond it called a runner, which is on its own behalf then: frames that nobody wants to see."""
 
+RUNNER_MODULE = asyncio.Runner.__module__
+
 _RUNNERS = ("pytest_asyncio.plugin", "anyio.pytest_plugin", "unittest.async_case")
 """Modules that run asynchronous tests and fixtures: what lies beyond their frames is pytest, nobody's call either."""
 
@@ -47,6 +49,11 @@ def know_runners() -> None:
     for name in _RUNNERS:
         if (file := getattr(sys.modules.get(name), "__file__", None)) is not None:
             _runners.add(file)
+
+
+def is_runners(code: CodeType) -> bool:
+    """Whether it is a runner's."""
+    return code.co_filename in _runners
 
 
 MODULE_AT: Callable[[int], str | None] | None = getattr(sys, "_getframemodulename", None)
@@ -88,7 +95,7 @@ def makers_of_loop(depth: int, own: Callable[[str], bool]) -> tuple[Call, ...]:
     if MODULE_AT is not None:
         above = depth
         while (name := MODULE_AT(above)) in _INSIDE:
-            if name == "asyncio.runners":
+            if name == RUNNER_MODULE:
                 runner = _frame(above)
                 return ((runner.f_code, runner.f_lasti), *capture(outside_asyncio(above), own))
             above += 1

@@ -88,13 +88,19 @@ class Unawaited(NamedTuple):
 class LoopRecord:
     """A loop in which a task was made, and the thread in which it was seen running; it keeps neither alive."""
 
-    __slots__ = ("_thread", "began_in", "ident", "ref")
+    __slots__ = ("_ident", "_thread", "began_in", "ref")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, began_in: Owner | None) -> None:
         self.ref = weakref.ref(loop)
         self.began_in = began_in
         self._thread: weakref.ref[threading.Thread] | None = None
-        self.ident: int | None = None
+        self._ident: int | None = None
+
+    @property
+    def ident(self) -> int | None:
+        """The thread in which it was last seen running; where no task was made in it, in which it runs just now."""
+        # asyncio's own note, which uvloop keeps to itself.
+        return self._ident if self._ident is not None else getattr(self.ref(), "_thread_id", None)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -106,12 +112,12 @@ class LoopRecord:
         """The thread it was last seen running in; where no task was made in it, the one that it runs in just now."""
         if self._thread is not None:
             return self._thread()
-        ident = getattr(self.ref(), "_thread_id", None)  # asyncio's own note, which uvloop keeps to itself
+        ident = self.ident
         return next((it for it in threading.enumerate() if it.ident == ident), None) if ident is not None else None
 
     def ran_in(self, ident: int, ref: weakref.ref[threading.Thread]) -> None:
         """Note the thread in which the loop is running."""
-        self.ident = ident
+        self._ident = ident
         self._thread = ref
 
 

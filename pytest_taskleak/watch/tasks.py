@@ -8,7 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_taskleak.model import CREATE_TASK, LONGEST_CHAIN, Origin
-from pytest_taskleak.watch.calls import HOOK_STEP, LOOP_STEP, MODULE_AT, STEP_MODULE, capture, outside_asyncio
+from pytest_taskleak.watch.calls import (
+    HOOK_STEP,
+    LOOP_STEP,
+    MODULE_AT,
+    RUNNER_MODULE,
+    STEP_MODULE,
+    capture,
+    is_runners,
+    outside_asyncio,
+)
 from pytest_taskleak.watch.records import ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -16,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import CodeType, FrameType
 
-    from pytest_taskleak.model import Owner, Record
+    from pytest_taskleak.model import Call, Owner, Record
     from pytest_taskleak.watch.patching import Patch
     from pytest_taskleak.watch.records import Listener, LoopRecord
+    from pytest_taskleak.watch.workers import Workers
 
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 # `inspect.currentframe` would add a call to each task that is made
@@ -50,7 +60,7 @@ class Run(Protocol):
     known: dict[int, LoopRecord]
     at: Callable[[], asyncio.AbstractEventLoop | None]
 
-    def note(self, loop: asyncio.AbstractEventLoop, running: object, /) -> None:
+    def note(self, loop: Any, running: object, /) -> None:
         """Make a record of a loop, and of the thread that it runs in."""
 
     def owner_outside_tasks(self, running: object, /) -> Owner | None:
@@ -76,6 +86,7 @@ class Tasks:
         carries: Callable[[object], bool],
         own: Callable[[str], bool],
         listener: Listener,
+        workers: Workers,
     ) -> None:
         """Make a recorder of tasks.
 
@@ -87,6 +98,7 @@ class Tasks:
             carries: Whether such a one does.
             own: Whether a file is the project's own code.
             listener: Hears of defects.
+            workers: What records the making of loops.
         """
         self._run = run
         self._owner = owner
@@ -95,6 +107,7 @@ class Tasks:
         self._carries = carries
         self._own = own
         self._listener = listener
+        self._workers = workers
 
     def create_task(  # noqa: C901, PLR0915 - a call for each of its parts would cost each task as much as they do
         self, original: Callable[..., Any], patch: Patch
@@ -102,31 +115,39 @@ class Tasks:
         """Make what takes the place of `create_task`."""
         run, owner_var, closing, own = self._run, self._owner, self._closing, self._own
         carriers, carries, known, listener = self._carriers, self._carries, self._run.known, self._listener
+        workers = self._workers
         # What made the last task, as most are made by what made one before; another thread may set one of the two
         # meanwhile, which changes only what it costs.
         last_own: CodeType | None = None
         steps = False
+        ran: tuple[CodeType | None, tuple[Call, ...]] = None, ()
         plain = isinstance(patch.cls, type) and issubclass(patch.cls, asyncio.BaseEventLoop)
 
         def create_task(  # noqa: C901, PLR0912, PLR0915 - as above
             loop: Any, /, coro: Any, *rest: Any, **kwargs: Any
         ) -> Any:
-            nonlocal last_own, steps
+            nonlocal last_own, steps, ran
             __tracebackhide__ = True
             if not patch.live:
                 return patch.stale(loop, coro, *rest, **kwargs)
             running = _running_loop()
             if running is None and closing and id(loop) in closing:
-                return original(loop, coro, *rest, **kwargs)  # what a Runner runs at its end until that is over
+                # What a Runner runs at its end until that is over.
+                return original(loop, coro, *rest, **kwargs) if kwargs or rest else original(loop, coro)
             record = token = task = None
             try:
                 run.seen = serial = run.seen + 1
-                if running is not loop:
+                by_runner = running is None and MODULE_AT is not None and MODULE_AT(1) == RUNNER_MODULE
+                if running is loop or by_runner:  # a Runner runs it at once, in this thread
+                    if run.at() is not loop:
+                        if plain and (latest := workers.latest) is not None and latest[0]() is loop:
+                            run.at = latest[0]  # its making was seen, and it tells its thread itself
+                        else:
+                            run.note(loop, loop)
+                else:
                     known_loop = known.get(id(loop))
                     if known_loop is None or known_loop.ref() is not loop:
                         run.note(loop, running)
-                elif run.at() is not loop:
-                    run.note(loop, running)
                 try:
                     name: str = coro.__qualname__
                 except AttributeError:
@@ -137,10 +158,16 @@ class Tasks:
                 else:
                     parent: Record | None = None
                     depth = at = 0
-                    code: Any
+                    code: Any  # or all of the calls
                     via_at = caller = called_at = outer = outer_at = None
                     if running is None:
-                        code = capture(outside_asyncio(1), own)
+                        # Nearly all tasks of tests are made by a Runner at the same line of the tests' runner.
+                        if by_runner and _frame(2).f_code is ran[0]:
+                            code = ran[1]
+                        else:
+                            code = capture(outside_asyncio(1), own)
+                            if by_runner and code and is_runners(code[0][0]):
+                                ran = code[0][0], code
                     else:
                         parent = getattr(_current_task(running), ATTRIBUTE, None)
                         if parent is not None:
@@ -209,7 +236,8 @@ class Tasks:
                         outer_at,
                     ]
                 if kwargs and (context := kwargs.get("context")) is not None:
-                    self._set_in(context, owner)
+                    if context.get(owner_var) is not owner:
+                        _set_in(context, owner_var, owner)
                 elif owner_var.get() is not owner:
                     token = owner_var.set(owner)
             except Exception as error:  # noqa: BLE001 - the user's task must be made whatever befalls the recorder
@@ -234,13 +262,12 @@ class Tasks:
         setattr(create_task, RECORDER, run)
         return create_task
 
-    def _set_in(self, context: contextvars.Context, owner: Owner | None) -> None:
-        if context.get(self._owner) is owner:
-            return
-        try:
-            context.run(self._owner.set, owner)
-        except RuntimeError:
-            return  # somebody is running in it: it is theirs
+
+def _set_in(context: contextvars.Context, owner_var: contextvars.ContextVar[Owner | None], owner: Owner | None) -> None:
+    try:
+        context.run(owner_var.set, owner)
+    except RuntimeError:
+        return  # somebody is running in it: it is theirs
 
 
 def _hide(trace: list[Any] | None) -> None:

@@ -52,7 +52,7 @@ class Watcher:
         coroutines: What hears of coroutines that nobody awaited.
         set_owner: Sets the present context's owner; `enter` does all that is needed.
         owner_set: Gives it.
-        known: The loops that it knows, by their ids; some may be closed by now.
+        known: The loops that it knows besides those that it saw being made, by their ids; some may be closed by now.
         entries: What it has noted besides tasks; for their lengths only.
         at: Gives the loop in which the last task was made, where that loop was running; None for none.
         imported: How many modules there were when it last looked for kinds of loops; `start` looks again.
@@ -86,12 +86,17 @@ class Watcher:
         self.owner_set = self._owner.get
         self._closing: set[int] = set()
         self.known: dict[int, LoopRecord] = {}
-        self._tasks = Tasks(
-            self, self._owner, self._closing, carriers=carriers, carries=carries, own=own, listener=listener
-        )
         self.things = Things(kinds, self, self._owner, own=own, listener=listener)
         self.workers = Workers(kinds, self, self._owner, own=own, listener=listener)
         self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
+        self._tasks = Tasks(
+            *(self, self._owner, self._closing),
+            carriers=carriers,
+            carries=carries,
+            own=own,
+            listener=listener,
+            workers=self.workers,
+        )
         self.entries = (*self.things.entries, *self.workers.entries)
         self._patches: list[Patch] = []
         self.imported = 0
@@ -176,7 +181,6 @@ class Watcher:
             loop = record.loop
             if loop is None or loop.is_closed():
                 del self.known[key]
-                self.at = _nowhere
             else:
                 known.append(record)
         return known
@@ -216,7 +220,9 @@ class Watcher:
     def began_in(self, loop: asyncio.AbstractEventLoop) -> Owner | None:
         """Who was busy when the first task was made in a loop, None where that was nobody, or unseen."""
         record = self.known.get(id(loop))
-        return record.began_in if record is not None and record.ref() is loop else None
+        if record is not None and record.ref() is loop:
+            return record.began_in
+        return next((made.owner for made_loop, made in self.workers.loops() if made_loop is loop), None)
 
     def recorded_elsewhere(self, task: asyncio.Task[Any]) -> bool:
         """Whether the task is another run's business: a run inside this one, or the one around it."""
@@ -300,7 +306,6 @@ class Watcher:
         record = self.known.get(id(loop))
         if record is None or record.ref() is not loop:
             record = self.known[id(loop)] = LoopRecord(loop, self.current)
-            self.at = _nowhere
         if running is loop:
             ident = _ident()
             if record.ident != ident:
@@ -314,34 +319,40 @@ class Watcher:
             if not patch.live:
                 patch.stale(runner)
                 return
-            # get_loop() would make a loop where there was none.
-            loop = vars(runner).get("_loop")
+            # get_loop() would make a loop where there was none, and `vars` make all that the runner does slower.
+            loop = getattr(runner, "_loop", None)
             if loop is None or id(loop) in self._closing:
                 original(runner)
             else:
-                self._around(loop, original, runner, by_runner=True)
+                self._around(loop, original, runner, True)  # noqa: FBT003 - at the end of each asynchronous test, and keywords cost
 
         return close
 
     def _loop_close(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
+        closing, around = self._closing, self._around
+
         def close(loop: asyncio.AbstractEventLoop, /) -> None:
             __tracebackhide__ = True
-            if not patch.live:
-                patch.stale(loop)
-                return
-            if id(loop) in self._closing:
+            if id(loop) in closing:
                 original(loop)  # a closer that another has called
-                return
-            self._around(loop, original, loop, by_runner=False)
+            elif patch.live:
+                around(loop, original, loop, False)  # noqa: FBT003 - as above
+            else:
+                patch.stale(loop)
 
         return close
 
     def _around(
-        self, loop: asyncio.AbstractEventLoop, close: Callable[[Any], None], closed: object, *, by_runner: bool
+        self,
+        loop: asyncio.AbstractEventLoop,
+        close: Callable[[Any], None],
+        closed: object,
+        by_runner: bool,  # noqa: FBT001 - as above
     ) -> None:
         """Let the listener look before `close(closed)` and after it."""
         __tracebackhide__ = True
-        self._closing.add(id(loop))
+        key = id(loop)
+        self._closing.add(key)
         after = None
         try:
             try:
@@ -352,7 +363,7 @@ class Watcher:
             finally:
                 close(closed)
         finally:
-            self._closing.discard(id(loop))
+            self._closing.discard(key)
             try:
                 if after is not None:
                     after()
@@ -363,10 +374,8 @@ class Watcher:
     def _closed(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of what has ended with a loop, so that there is nothing to look at when its test has."""
         if loop.is_closed():
-            record = self.known.get(id(loop))
-            if record is not None and record.ref() is loop:
-                del self.known[id(loop)]
-                self.at = _nowhere
+            if self.known:
+                self.known.pop(id(loop), None)
             self.workers.closed(loop)
         if any(self.things.kept):
             self.things.tidy()

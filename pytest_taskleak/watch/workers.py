@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import asyncio
     import contextvars
     from collections.abc import Callable, Collection, Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from pytest_taskleak.leak import Kind
-    from pytest_taskleak.model import Owner
+    from pytest_taskleak.model import Call, Owner
     from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
 
@@ -41,6 +41,8 @@ class Workers:
         registers: What was started or made; for executors their threads, on behalf of who made the executor.
         entries: Their entries; empty where nothing may go on.
         dropped: Loops that were collected while they were open.
+        runner: What of a test's runner makes loops just now, in setup; None where that is not known.
+        latest: The entry of the loop that it made last; nearly always it is closed again before anybody looks at loops.
     """
 
     def __init__(
@@ -66,6 +68,9 @@ class Workers:
         }
         self.entries = tuple(register.entries for register in self.registers.values())
         self.dropped: list[Made] = []
+        self.runner: CodeType | None = None
+        self._loops = self.registers.get("open-loop")
+        self.latest: tuple[Callable[[], Any], int, Owner | None, str, tuple[Call, ...]] | None = None
         self._run = run
         self._whose = run.owner_now
         self._owner = owner
@@ -78,18 +83,30 @@ class Workers:
 
     def loops(self) -> list[tuple[asyncio.AbstractEventLoop, Made]]:
         """The loops that are not closed, with how they were made."""
-        register = self.registers.get("open-loop")
-        return register.alive() if register is not None and register.entries else []
+        register = self._loops
+        if register is None:
+            return []
+        self.enter_latest()
+        return register.alive() if register.entries else []
 
     def counts(self) -> dict[str, int]:
         """How many go on, by the names of `leak.COUNTED`."""
         return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
 
+    def has_latest(self) -> bool:
+        """Whether the loop that a test's runner made last is still open."""
+        return self.latest is not None and (loop := self.latest[0]()) is not None and not loop.is_closed()
+
+    def enter_latest(self) -> None:
+        """Enter the loop that a test's runner made last among the others, if it is still open."""
+        if self._loops is not None and self.latest is not None and self.has_latest():
+            self._loops.append(self.latest)
+        self.latest = None
+
     def closed(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of a loop that was closed."""
-        register = self.registers.get("open-loop")
-        if register is not None and register.entries:
-            register.drop_last(id(loop))
+        if self._loops is not None and self._loops.entries:
+            self._loops.drop_last(id(loop))
 
     def tidy(self) -> None:
         """Let go of what has ended."""
@@ -100,6 +117,7 @@ class Workers:
     def stop(self) -> None:
         """Forget everything."""
         self.dropped.clear()
+        self.latest = self.runner = None
         for register in self.registers.values():
             register.entries.clear()
 
@@ -209,8 +227,16 @@ class Workers:
                 return
             original(loop, *args, **kwargs)
             try:
-                calls = makers_of_loop(1, self._own)
-                register.append((weakref.ref(loop), id(loop), self._whose(), self._run.phase, calls))
+                busy, runner = self._run, self.runner
+                phase = busy.phase
+                if runner is not None and phase == "setup":
+                    # Each asynchronous test has such a loop; to find out who makes it is dear.
+                    if (before := self.latest) is not None and before[0]() is not None:
+                        self.enter_latest()
+                    self.latest = weakref.ref(loop), id(loop), busy.current, phase, ((runner, -1),)
+                else:
+                    calls = makers_of_loop(1, self._own)
+                    register.append((weakref.ref(loop), id(loop), self._whose(), phase, calls))
                 if len(register.entries) > register.limit:
                     register.tidy()
             except Exception as error:  # noqa: BLE001 - the user's loop must be made whatever befalls the recorder
@@ -234,6 +260,9 @@ class Workers:
 
     def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
         register = self.registers["open-loop"]
+        if self.latest is not None and self.latest[1] == id(loop):
+            register.append(self.latest)  # its weak reference may be dead already
+            self.latest = None
         made = register.find(loop)
         if made is not None:
             register.settle({made.key})
