@@ -88,7 +88,7 @@ def _explained(case: Callable[[], Awaitable[None]], words: str, prospect: str) -
         if told != [prospect] * TASKS:  # a search that gives up is fast
             raise ValueError(f"tasks {words}: {told}, not {TASKS} times {prospect!r}")
         what = f"{TASKS} tasks {words}{more}"
-        yield Row(what, f"{OBJECTS:,} objects", seconds, "s", None if named else 0.5)
+        yield Row(what, f"{OBJECTS:,} objects", seconds, "s", None if named else 0.5, aim=None if named else 0.2)
     for task in tasks:
         task.cancel()
     loop.run_until_complete(asyncio.sleep(0))

@@ -297,8 +297,8 @@ async def awaited(design: Any, chats: int, messages: int) -> float:
 
 
 CHATS, MESSAGES, ROUNDS = 1_000, 100, 5
-LIMITS = {"burst": 1.2, "awaited": 0.95}
-"""Times the yardstick that the queue must reach."""
+LIMITS: dict[str, tuple[float, float | None]] = {"burst": (1.2, None), "awaited": (0.95, 1.2)}
+"""Times the yardstick that the queue must reach and should reach; None for half of what a bare future does."""
 
 
 def rows() -> Iterator[Row]:
@@ -316,6 +316,10 @@ def rows() -> Iterator[Row]:
         yard = medians[load.__name__, YARDSTICK.__name__]
         for design in DESIGNS:
             ratio = medians[load.__name__, design.__name__] / yard
-            limit = LIMITS[load.__name__] if design is message_queue else None
+            limit, aim = LIMITS[load.__name__] if design is message_queue else (None, None)
+            if limit is not None and aim is None:
+                aim = medians[load.__name__, bare_future.__name__] / 2 / yard
             name = design.__name__.replace("_", " ")
-            yield Row(f"{load.__name__}: {name}", f"one queue, {yard:,.0f}/s", ratio, limit=limit, at_least=True)
+            yield Row(
+                f"{load.__name__}: {name}", f"one queue, {yard:,.0f}/s", ratio, limit=limit, at_least=True, aim=aim
+            )

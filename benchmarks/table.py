@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WIDTH = 100
-_WHAT, _AGAINST, _FIGURE = 44, 22, 13
+_WHAT, _AGAINST, _FIGURE, _LIMIT = 42, 22, 13, 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Row:
         limit: What it must reach, None where nothing is asked.
         at_least: Whether it must be at least that; otherwise at most.
         digits: How many of the digits behind the point mean anything.
+        aim: What it should reach beyond the limit, None for nothing.
     """
 
     what: str
@@ -37,26 +38,31 @@ class Row:
     limit: float | None = None
     at_least: bool = False
     digits: int = 2
+    aim: float | None = None
 
     @property
     def reached(self) -> bool | None:
         """Whether the limit is kept, None where there is none."""
-        if self.limit is None:
-            return None
-        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+        return None if self.limit is None else self._keeps(self.limit)
+
+    def _keeps(self, limit: float) -> bool:
+        return self.measured >= limit if self.at_least else self.measured <= limit
 
     def line(self) -> str:
         """The row as a line of the table."""
         least = "≥" if self.at_least else "≤"
-        limit = "" if self.limit is None else f"{least} {self.limit:,g} {self.unit.removesuffix(' more')}"
+        limit = "" if self.limit is None else f"{least} {self.limit:,g}"
         word = {True: "reached", False: "MISSED", None: ""}[self.reached]
+        if self.aim is not None:
+            limit += f"/{self.aim:,.4g}"
+            word = "aim met" if self.reached and self._keeps(self.aim) else word
         figure = f"{self.measured:,.{self.digits}f} {self.unit}"
-        return f"{self.what:<{_WHAT}}{self.against:<{_AGAINST}}{figure:>{_FIGURE}}  {limit:<10} {word}".rstrip()
+        return f"{self.what:<{_WHAT}}{self.against:<{_AGAINST}}{figure:>{_FIGURE}}  {limit:<{_LIMIT}} {word}".rstrip()
 
 
 def table(title: str, rows: Iterable[Row]) -> str:
     """An area's table; lines are as long as their words need, `WIDTH` at most for the rows here."""
-    head = f"{'':<{_WHAT}}{'compared with':<{_AGAINST}}{'measured':>{_FIGURE}}  must reach"
+    head = f"{'':<{_WHAT}}{'compared with':<{_AGAINST}}{'measured':>{_FIGURE}}  limit/aim"
     return "\n".join([f"== {title}", head, *(row.line() for row in rows)])
 
 

@@ -58,8 +58,8 @@ def test_a_table_says_what_was_reached_in_lines_of_a_terminal_s_width(bench):
     lines = said[0].splitlines()
     assert max(map(len, lines)) <= 100
     assert [line.split()[-1] for line in lines[-3:]] == ["MISSED", "reached", "MB"]
-    assert "1.25 ×  ≤ 1.02 ×" in lines[-3]
-    assert "≥ 20 ×" in lines[-2]
+    assert "1.25 ×  ≤ 1.02" in lines[-3]
+    assert "≥ 20" in lines[-2]
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,16 @@ def test_a_table_says_what_was_reached_in_lines_of_a_terminal_s_width(bench):
 )
 def test_a_row_of_any_unit_fits_a_terminal_s_width(bench, measured, unit, limit, digits):
     against = "plain, 12.1 µs in a lo"
-    what = "the same with pyleak 0.2.0, with bare marker"
-    line = bench.Row(what, against, measured, unit, limit, digits=digits).line()
+    what = "the same with pyleak 0.2.0 and bare marker"
+    line = bench.Row(what, against, measured, unit, limit, digits=digits, aim=limit / 2).line()
     assert line.endswith("MISSED")
     assert len(line) <= 100
+
+
+@pytest.mark.parametrize(("measured", "word"), [(1.009, "aim met"), (1.015, "reached"), (1.03, "MISSED")])
+def test_a_row_tells_its_limit_and_its_aim_apart(bench, measured, word):
+    line = bench.Row("a test", "no plugin", measured, limit=1.02, aim=1.01, digits=3).line()
+    assert line.endswith(f"≤ 1.02/1.01   {word}")
 
 
 def test_rows_are_written_whole_with_what_they_were_measured_on(bench, tmp_path):
