@@ -38,12 +38,15 @@ class Intake(Generic[M, R]):
         self.pool = pool
         self.room = room
         self.chats = pool.chats
+        self.ready = pool.ready
         self.default_deadline = default_deadline
         self.closed = False
         self.dropped = self.expired = self.rejected = 0
         self._no_context = Context()
 
-    def take(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
+    def take(  # noqa: C901, PLR0912 - each call in it is felt in the throughput
+        self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None
+    ) -> None:
         """Take a message in: queue it, put it in line for room, or raise without a trace of it.
 
         The caller has filled in who waits for it and its context.
@@ -74,10 +77,22 @@ class Intake(Generic[M, R]):
         entry.timer = None
         room = self.room
         if not room.bounded:
-            chat.append(entry)
+            # `chat.append` and `pool.schedule`, written out.
+            entry.after = None
+            entry.before = tail = chat.tail
+            if tail is None:
+                chat.head = entry
+            else:
+                tail.after = entry
+            chat.tail = entry
+            chat.present += 1
             room.queued += 1
             if not chat.scheduled:
-                self.pool.schedule(chat)
+                chat.scheduled = True
+                pool, ready = self.pool, self.ready
+                ready.append(chat)
+                if pool.live < pool.limit and pool.looking < len(ready):
+                    pool.wake()
         elif room.has_place(chat):
             room.admit(entry)
         else:

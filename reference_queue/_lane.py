@@ -23,7 +23,7 @@ class Lane(deque[T]):
 
     `leave` costs amortised constant time, and holes never outnumber members by more than a constant: memory
     follows the members present, even when those who give up are never reached from the front. That is what
-    keeps callers that time out and try again from filling the queue of a chat whose handler is stuck.
+    keeps callers that time out and try again from filling the line of those that wait for room.
 
     Make one with `new_lane`.
     """

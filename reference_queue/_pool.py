@@ -214,11 +214,14 @@ class Pool(Generic[M, R]):
                 worker.chat = chat
                 chat.worker = worker
                 turn = batch
-                while turn and chat:
-                    message = chat.popleft()
-                    if message.gone:
-                        chat.holes -= 1
-                        continue
+                while turn and (message := chat.head) is not None:
+                    # `chat.leave`, in short: it is the first.
+                    chat.head = after = message.after
+                    if after is None:
+                        chat.tail = None
+                    else:
+                        after.before = message.after = None
+                    chat.present -= 1
                     message.gone = True
                     turn -= 1
                     room.queued -= 1
@@ -245,11 +248,10 @@ class Pool(Generic[M, R]):
                         self._go_on_unless_cancelled(worker, task)
                 budget -= batch - turn
                 worker.chat = chat.worker = None
-                if chat or chat.line is not None or self.idle:
+                if chat.head is not None or chat.line is not None or self.idle:
                     self.release(chat)
                 else:  # the same, in short, for the usual case
                     del self.chats[chat.chat_id]
-                    chat.gone = True
         finally:
             self._retire(worker)
 

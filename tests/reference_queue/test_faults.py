@@ -6,10 +6,13 @@ import asyncio
 import contextvars
 import gc
 import sys
+import tracemalloc
 import weakref
+from pathlib import Path
 
 import pytest
 
+import reference_queue
 from reference_queue import HandlerNotAwaitable, MessageQueue, QueueFull, ReentrantEnqueue
 
 
@@ -572,8 +575,28 @@ async def test_callers_that_give_up_on_a_stuck_chat_do_not_fill_the_queue(script
         await ticks()
         assert queue.get_memory_stats().total_queued == 0
         assert queue.get_memory_stats().total_chats == 1
-        assert len(queue._chats["a"]) + len(queue._pool.ready) < 100
+        assert queue._chats["a"].head is queue._chats["a"].tail is None
+        assert len(queue._pool.ready) < 100
         script.release("a0")
+
+
+async def test_a_chat_with_a_single_message_costs_little_memory(script):
+    """Nearly all chats have one message queued: its future, its context and the chat, and no container for more."""
+    async with MessageQueue(script, workers=1) as queue:
+        script.hold("first")
+        queue.enqueue("first", "first")
+        await script.begun("first")
+        tracemalloc.start()
+        try:
+            for chat in range(1_000):
+                queue.enqueue(chat, "message")
+            snapshot = tracemalloc.take_snapshot()
+        finally:
+            tracemalloc.stop()
+        folder = Path(reference_queue.__file__).parent
+        kept = snapshot.filter_traces([tracemalloc.Filter(inclusive=True, filename_pattern=f"{folder}/*")])
+        assert sum(it.size for it in kept.statistics("filename")) < 800 * 1_000
+        script.release("first")
 
 
 async def test_a_handler_that_is_sync_by_mistake_is_named():

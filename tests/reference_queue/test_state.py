@@ -62,6 +62,16 @@ class Tally(Observer):
         self.counts[what] += 1
 
 
+def queued(chat):
+    """The messages of a chat from the oldest to the youngest, as the links between them say."""
+    message, before = chat.head, None
+    while message is not None:
+        assert message.before is before
+        yield message
+        message, before = message.after, message
+    assert chat.tail is before
+
+
 class World:
     """A queue, its handlers waiting to be told how to end, and every future it has handed out."""
 
@@ -138,8 +148,8 @@ class World:
         queue, stats = self.queue, self.queue.get_memory_stats()
         pool, room = queue._pool, queue._room
         chats = list(queue._chats.values())
-        assert stats.total_queued == sum(not message.gone for chat in chats for message in chat)
-        assert stats.total_queued == sum(chat.present for chat in chats)
+        assert stats.total_queued == sum(not message.gone for chat in chats for message in queued(chat))
+        assert all(chat.present == len(list(queued(chat))) for chat in chats)
         assert stats.waiting == sum(not message.gone for chat in chats for message in chat.line or ())
         assert stats.ready == sum(not chat.gone for chat in pool.ready)
         assert 0 <= stats.pending_promises <= stats.processing <= stats.workers <= self.options["workers"]
