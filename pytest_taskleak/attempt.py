@@ -46,9 +46,9 @@ class Attempt:
         self.owner = owner
         self.settings = settings
         self.seen = seen
-        self.owners = {owner}
+        self.owners = [owner]
         self.reports: dict[str, pytest.TestReport] = {}
-        self.logged: set[str] = set()
+        self.logged: list[str] = []
 
 
 def stop_in_time(session: pytest.Session, report: pytest.TestReport) -> None:

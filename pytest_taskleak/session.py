@@ -369,8 +369,10 @@ class Run:
     def logged(self, report: pytest.TestReport) -> None:
         """A report went out."""
         attempt = self._attempt
-        if attempt is not None and attempt.reports.get(report.when) is report:
-            attempt.logged.add(report.when)
+        if attempt is None or report.when in attempt.logged:
+            return
+        if attempt.reports.get(report.when) is report:
+            attempt.logged.append(report.when)
 
     def hand_out(self, hook: Any) -> None:
         """The reports that were made so far can no longer change."""
@@ -378,9 +380,11 @@ class Run:
         if attempt is None:
             return
         logged = attempt.logged
+        if len(logged) == len(attempt.reports):
+            return
         for when, report in attempt.reports.items():
             if when not in logged:
-                logged.add(when)
+                logged.append(when)
                 hook.pytest_runtest_logreport(report=report)
                 if when == "teardown" and attempt.carries and not self._listens:
                     self._told(report)

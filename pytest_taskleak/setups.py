@@ -131,7 +131,7 @@ class Setups:
             test = attempt.owner
             owner = Owner("fixture", test.nodeid, definition.argname, scope, test.location)
             if scope == "function":
-                attempt.owners.add(owner)
+                attempt.owners.append(owner)
                 if test in self._marked:
                     self._marked[owner] = attempt.settings
             setup = Setup(self, owner, definition, request)

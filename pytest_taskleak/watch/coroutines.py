@@ -41,6 +41,9 @@ _YOUNG = 1 if sys.version_info < (3, 14) else 0
 """The oldest generation of the young: 3.14.0 looks at a part of the old objects with the second."""
 
 
+_WARNINGS = vars(warnings)
+
+
 class Busy(Protocol):
     """Who is busy: what a recorder is told, and what every record is made from.
 
@@ -105,8 +108,8 @@ class Coroutines:
 
     def begins(self) -> None:
         """A test begins: what handles warnings now is pytest's; whatever handles them otherwise later is the user's."""
-        inside: Any = warnings
-        self._handling = inside.filters, inside.showwarning, getattr(inside, "_showwarnmsg_impl", None)  # `_handling`
+        names = _WARNINGS
+        self._handling = names["filters"], names["showwarning"], names.get("_showwarnmsg_impl")  # `_handling`
         if _BY_CONTEXT and (context := _context()) is not None:
             self._contexts.add(context)
 

@@ -1,0 +1,87 @@
+"""The loop of a test's own runner, which is entered among the open ones only when somebody looks."""
+
+import asyncio
+import gc
+
+import pytest
+
+from pytest_taskleak.detector import Detector
+from pytest_taskleak.model import Owner
+from pytest_taskleak.places import Places
+from pytest_taskleak.quiet import Quiet
+from pytest_taskleak.settings import DEFAULT_KINDS
+
+OWNER = Owner("test", "test_it.py::test_it", "test_it")
+
+
+def runner():
+    """Stands for the fixture of a runner."""
+
+
+def make_and_drop():
+    """Make a loop that nobody closes."""
+    asyncio.new_event_loop()
+    gc.collect()
+
+
+@pytest.fixture
+def detector(tmp_path):
+    """One that records the setup of a test by a runner."""
+    detector = Detector(Places(tmp_path), grace=0.1, strict=False, kinds=DEFAULT_KINDS, announce=print)
+    detector.start()
+    token = detector.watcher.enter(OWNER, "setup")
+    detector.watcher.workers.runner = runner.__code__
+    yield detector
+    detector.watcher.leave(token, None, "")
+    detector.stop()
+
+
+@pytest.fixture
+def loops():
+    """Makes loops, and closes them."""
+    made = []
+
+    def make():
+        made.append(asyncio.new_event_loop())
+        return made[-1]
+
+    yield make
+    for loop in made:
+        loop.close()
+
+
+def test_a_runners_loop_that_is_closed_in_time_leaves_nothing_to_look_at(detector, loops):
+    quiet = Quiet(detector)
+    loop = loops()
+    assert not quiet
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert quiet
+    assert not any(detector.watcher.workers.entries)
+
+
+def test_a_runners_loop_that_stays_open_is_found_with_its_owner(detector, loops):
+    loop = loops()
+    assert detector.watcher.began_in(loop) is OWNER
+    assert [it.loop for it in detector.watcher.loops()] == [loop]
+    [(found, made)] = detector.watcher.workers.loops()
+    assert (found, made.owner, made.calls) == (loop, OWNER, ((runner.__code__, -1),))
+    assert not Quiet(detector).settles()
+
+
+def test_two_loops_of_a_runner_that_are_open_at_once_are_both_found(detector, loops):
+    first, second = loops(), loops()
+    assert {it.loop for it in detector.watcher.loops()} == {first, second}
+
+
+def test_a_runners_loop_that_is_freed_open_is_told(detector):
+    with pytest.warns(ResourceWarning, match="unclosed event loop"):
+        make_and_drop()
+    assert [made.owner for made in detector.watcher.workers.dropped] == [OWNER]
+
+
+def test_a_loop_that_is_made_in_another_phase_is_not_the_runners(detector, loops):
+    detector.watcher.phase = "call"
+    loops()
+    [(_, made)] = detector.watcher.workers.loops()
+    assert made.calls[0][0] is not runner.__code__
