@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from reference_queue._check import check_seconds
-from reference_queue._message import new_chat
+from reference_queue._message import Chat
 from reference_queue._refusals import closed
 from reference_queue._steps import handled_around, inside_handler_of
 from reference_queue.errors import (
@@ -21,7 +21,7 @@ from reference_queue.errors import (
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from reference_queue._message import Chat, Message
+    from reference_queue._message import Message
     from reference_queue._pool import Pool
     from reference_queue._room import Room
 
@@ -64,7 +64,13 @@ class Intake(Generic[M, R]):
                 f"chat_id={chat_id!r} is not hashable. Identify a chat by a str, an int or a tuple of such."
             ) from error
         if chat is None:
-            chat = self.chats[chat_id] = new_chat(self.pool, chat_id)
+            # Written out: nearly every message makes one in awaited use, and where each of many chats has one.
+            chat = self.chats[chat_id] = Chat()
+            chat.pool = self.pool
+            chat.chat_id = chat_id
+            chat.head = chat.tail = chat.line = chat.worker = None
+            chat.present = 0
+            chat.standing = chat.scheduled = chat.gone = False
         elif chat.worker is not None and not entry.posted and handled_around(chat):
             raise ReentrantEnqueue(
                 f"A handler of chat {chat_id!r} enqueued to its own chat, directly or by way of other chats: "

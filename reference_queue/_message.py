@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reference_queue._lane import Lane
     from reference_queue._pool import Pool, Worker
 
-__all__ = ["Chat", "FromThread", "Message", "Posted", "new_chat"]
+__all__ = ["Chat", "FromThread", "Message", "Posted"]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -164,6 +164,8 @@ class Chat(Generic[M, R]):
 
     It is with one worker, or in the ready lane, or (with messages that wait for room only) in neither.
 
+    Filled in by who makes it, as a message is.
+
     Links, because most chats never have more than one message queued: an empty `deque` takes five times the memory of
     all else that is kept for a chat, and longer to make. A message leaves from the middle without a trace.
     """
@@ -217,14 +219,3 @@ class Chat(Generic[M, R]):
     def first(self) -> Message[M, R] | None:
         """Return the oldest queued message without removing it, or None if there is none."""
         return self.head
-
-
-def new_chat(pool: Pool[M, R], chat_id: Hashable) -> Chat[M, R]:
-    """Return a chat without messages. A function, as in `new_lane`: in awaited use nearly every message makes one."""
-    chat: Chat[M, R] = Chat()
-    chat.pool = pool
-    chat.chat_id = chat_id
-    chat.head = chat.tail = chat.line = chat.worker = None
-    chat.present = 0
-    chat.standing = chat.scheduled = chat.gone = False
-    return chat
