@@ -96,17 +96,19 @@ class Register:
     def drop_last(self, key: int) -> None:
         """Let go of what has that key, if it was made last: of most kinds there is one, which ends soon."""
         entries = self.entries
-        if not entries or entries[-1][1] != key:
-            return
         try:
+            if entries[-1][1] != key:
+                return
             mine = self._tidiers.pop()
         except IndexError:
-            return
-        # Whoever appends meanwhile does so behind it.
-        last = len(entries) - 1
-        if last >= 0 and entries[last][1] == key:
-            del entries[last]
-        self._tidiers.append(mine)
+            return  # there is none, or another thread is at it
+        try:
+            # Whoever appends meanwhile does so behind it.
+            last = len(entries) - 1
+            if last >= 0 and entries[last][1] == key:
+                del entries[last]
+        finally:
+            self._tidiers.append(mine)
 
     def settle(self, keys: Collection[int]) -> None:
         """These were judged: nobody owns them any more, though they are counted while they go on."""

@@ -162,7 +162,11 @@ class Tasks:
                     via_at = caller = called_at = outer = outer_at = None
                     if running is None:
                         # Nearly all tasks of tests are made by a Runner at the same line of the tests' runner.
-                        if by_runner and _frame(2).f_code is ran[0]:
+                        try:
+                            made_by = _frame(2).f_code if by_runner else None
+                        except ValueError:  # a thread may begin with `Runner.run`
+                            made_by = None
+                        if made_by is not None and made_by is ran[0]:
                             code = ran[1]
                         else:
                             code = capture(outside_asyncio(1), own)
@@ -171,6 +175,7 @@ class Tasks:
                     else:
                         parent = getattr(_current_task(running), ATTRIBUTE, None)
                         if parent is not None:
+                            # By the places of a record: its run, its owner and its depth.
                             if parent[0] is run:
                                 owner = parent[1]
                                 depth = parent[8] + 1

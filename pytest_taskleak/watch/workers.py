@@ -105,7 +105,7 @@ class Workers:
 
     def closed(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of a loop that was closed."""
-        if self._loops is not None and self._loops.entries:
+        if self._loops is not None:
             self._loops.drop_last(id(loop))
 
     def tidy(self) -> None:

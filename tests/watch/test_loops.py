@@ -1,7 +1,9 @@
 """The loop of a test's own runner, which is entered among the open ones only when somebody looks."""
 
+import _thread
 import asyncio
 import gc
+import threading
 
 import pytest
 
@@ -85,3 +87,23 @@ def test_a_loop_that_is_made_in_another_phase_is_not_the_runners(detector, loops
     loops()
     [(_, made)] = detector.watcher.workers.loops()
     assert made.calls[0][0] is not runner.__code__
+
+
+def test_a_thread_may_begin_with_a_runner(detector):
+    """Nothing lies below `Runner.run` then: no frame of a test's runner."""
+    here = threading.local()
+    over = threading.Event()
+
+    class Sentinel:
+        def __del__(self):
+            over.set()
+
+    async def main():
+        here.until_the_thread_ends = Sentinel()
+
+    detector.watcher.phase = "call"
+    with asyncio.Runner() as runner:
+        runner.get_loop()
+        _thread.start_new_thread(runner.run, (main(),))
+        assert over.wait(10)
+    assert detector.take_defects() == []
