@@ -114,7 +114,7 @@ Record = list[Any]
 """What was noted of a task when it was made, as it rides on the task and dies with it: what `Origin` reads.
 
 In the order in which `Origin.of` writes it; where tasks are made it is written out, because each of them pays for it. A
-list is the cheapest object that can be changed, a third of one with attributes.
+list costs 130 instructions more than a tuple, which cannot be changed; an object with attributes costs 2,900 more.
 """
 
 CREATE_TASK = asyncio.create_task.__code__

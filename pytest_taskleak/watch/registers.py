@@ -96,12 +96,14 @@ class Register:
     def drop_last(self, key: int) -> None:
         """Let go of what has that key, if it was made last: of most kinds there is one, which ends soon."""
         entries = self.entries
+        if not entries:
+            return
         try:
             if entries[-1][1] != key:
                 return
             mine = self._tidiers.pop()
         except IndexError:
-            return  # there is none, or another thread is at it
+            return  # another thread is at it
         try:
             # Whoever appends meanwhile does so behind it.
             last = len(entries) - 1
