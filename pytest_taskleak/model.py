@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
@@ -235,8 +234,7 @@ class Origin:
         return tuple(calls)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Stall:
+class Stall(NamedTuple):
     """A callback, or one step of a task, that kept its loop from turning; it refers to nothing of the user's.
 
     Attributes:

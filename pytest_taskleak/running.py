@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _call: Any = pytest.CallInfo.from_call
 
+_TELLS = {"pytest_rerunfailures": "get_reruns_count"}
+"""Plugins that run some tests their own way, by name: what tells how often one is run again, None where it is not."""
+
 
 class Onlooker(Protocol):
     """Whoever looks on while a test is run."""
@@ -66,30 +69,32 @@ class Running:
         self._is_interactive: Any = getattr(runner, "check_interactive_exception", None)
         self._reraise: tuple[type[BaseException], ...] = reraise(config) if reraise is not None else ()
         self._known: list[Any] = []
+        self._others: set[object] = set()
         option = config.option
         # What these options print between the phases is pytest's own affair, too.
         prints = getattr(option, "setupshow", False) or getattr(option, "setuponly", False)
         self._plain = bool(self._reraise) and self._is_interactive is not None and not prints
 
-    def others(self, hook: Any, plugin: object) -> set[object] | None:
+    def others(self, item: pytest.Item, hook: Any, plugin: object) -> set[object] | None:
         """The other plugins that have a way of running this test; None where pytest's own need not be used either.
 
         Args:
-            hook: The hooks that are in force for the test.
+            item: The test.
+            hook: The hooks that are in force for it.
             plugin: Whose way this one is.
         """
         impls = hook.pytest_runtest_protocol.get_hookimpls()
-        if impls == self._known:
-            return None
-        others = {
-            impl.plugin
-            for impl in impls
-            if not (impl.wrapper or impl.hookwrapper) and impl.plugin not in (plugin, runner)
-        }
-        if not others and self._plain:
+        if impls != self._known:
             self._known = impls
-            return None
-        return others
+            self._others = {
+                impl.plugin
+                for impl in impls
+                if not (impl.wrapper or impl.hookwrapper) and impl.plugin not in (plugin, runner)
+            }
+        if not self._others:
+            return None if self._plain else set()
+        others = {it for it in self._others if not _leaves(it, item)}
+        return others if others or not self._plain else None
 
     def by_others(self, item: pytest.Item, nextitem: pytest.Item | None, others: set[object]) -> bool:
         """Let other plugins' ways of running a test have their turn before pytest's own; whether one did it."""
@@ -174,6 +179,15 @@ class Running:
                 onlooker.hand_out(hook)  # before a debugger opens
             hook.pytest_exception_interact(node=item, call=call, report=report)
         return report
+
+
+def _leaves(plugin: Any, item: pytest.Item) -> bool:
+    """Whether a plugin says that it does not run a test."""
+    ask = getattr(plugin, _TELLS.get(getattr(plugin, "__name__", ""), ""), None)
+    try:
+        return ask is not None and ask(item) is None
+    except Exception:  # noqa: BLE001 - a marker that it cannot read, for instance, which is its own to complain of
+        return False
 
 
 def _refuse(set_up: Callable[[], object], error: Exception) -> None:

@@ -132,7 +132,7 @@ class Run:
             That the test was run.
         """
         hook = item.ihook
-        others = self._running.others(hook, hooks)
+        others = self._running.others(item, hook, hooks)
         listens = others is not None or self._options.repeats
         if listens is not self._listens:
             self._listens = listens

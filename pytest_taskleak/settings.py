@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import functools
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 
 import pytest
 
@@ -48,8 +47,7 @@ class Show(TypedDict):
     counts: NotRequired[Mapping[str, tuple[int, int]]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Settings:
+class Settings(NamedTuple):
     """How one test is judged.
 
     Attributes:
@@ -75,8 +73,7 @@ class Settings:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.expect for name in (task, coroutine))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Growing:
+class Growing(NamedTuple):
     """How the growth of a whole run is looked at.
 
     Attributes:
@@ -250,7 +247,7 @@ class Options:
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False
-        self.run = dataclasses.replace(self._ini, **_given(self._line))
+        self.run = self._ini._replace(**_given(self._line))
 
     @property
     def header(self) -> str:
@@ -288,7 +285,7 @@ class Options:
         merged: dict[str, Any] = {}
         for said in reversed(read):  # the closest marker comes first and wins
             merged |= said
-        return dataclasses.replace(self._ini, **(merged | _given(self._line)), expect=expect)
+        return self._ini._replace(**(merged | _given(self._line)), expect=expect)
 
     def check(self, items: Iterable[pytest.Item]) -> None:
         """Read every marker, so that a wrong one is heard of before the first test runs.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Rule:
+class Rule(NamedTuple):
     """Tasks that are not looked at.
 
     Attributes:

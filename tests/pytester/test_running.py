@@ -95,21 +95,46 @@ EVERY_OUTCOME = """
 """
 
 
+@pytest.mark.parametrize("reruns", [(), ("-p", "no:rerunfailures")], ids=["with rerunfailures", "without"])
 @pytest.mark.parametrize("args", [(), ("-x",), ("--maxfail=3",)], ids=" ".join)
-def test_the_hooks_are_called_as_pytest_calls_them(project, args):
+def test_the_hooks_are_called_as_pytest_calls_them(project, args, reruns):
     """The same ones, with the same arguments, in the same order; and the tests are left as pytest leaves them."""
     project.write("conftest.py", LISTENS, prelude="")
     project.write(source=EVERY_OUTCOME)
 
     def heard(*more):
-        # With another plugin that has a way of running tests (this one has) pytest's own is used.
-        lines = project.run("-s", "-p", "no:rerunfailures", *args, *more).outlines
+        lines = project.run("-s", *reruns, *args, *more).outlines
         names = ("log", "setup ", "call ", "teardown ", "makereport ", "interact ", "left ")
         return [line for line in lines if line.startswith(names) or "TEARDOWN" in line]
 
     expected = heard("-p", "no:taskleak")
     assert any(line.startswith("left test_passes") for line in expected)
     assert heard() == expected
+
+
+def test_hooks_are_listened_to_only_for_tests_that_may_be_run_again(project):
+    """They are dear; pytest-rerunfailures has a way of running tests, and uses it for few."""
+    project.write(
+        source="""
+        @pytest.fixture
+        def listens(pytestconfig):
+            return pytestconfig.pluginmanager.hasplugin("taskleak-phases")
+
+        def test_first(listens):
+            assert not listens
+
+        @pytest.mark.flaky(reruns=1)
+        def test_flaky(listens):
+            assert listens
+
+        def test_last(listens):
+            assert not listens
+        """
+    )
+    project.run().assert_outcomes(passed=3)
+    result = project.run("--reruns", "1")
+    result.assert_outcomes(passed=1, failed=2)
+    assert "2 rerun" in result.stdout.str()
 
 
 @pytest.mark.parametrize("args", [("--setup-only",), ("--setup-show",), ("--setup-plan",)], ids=" ".join)
