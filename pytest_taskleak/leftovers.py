@@ -71,7 +71,6 @@ class Leftovers:
     ) -> None:
         """Make a judge of what `things` records."""
         self._things = things
-        self._entries = things.entries
         self._places = places
         self._fixtures = fixtures
         self._adoptions = adoptions
@@ -84,7 +83,7 @@ class Leftovers:
 
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
-        return any(self._entries)
+        return bool(self._things)
 
     def closing(
         self, loop: asyncio.AbstractEventLoop, *, by_runner: bool, in_teardown: bool
