@@ -22,9 +22,9 @@ import peers
 from table import Row
 
 from pytest_taskleak.detector import Detector
-from pytest_taskleak.model import Owner
+from pytest_taskleak.gate import Gate
+from pytest_taskleak.model import KINDS, Owner
 from pytest_taskleak.places import Places
-from pytest_taskleak.settings import DEFAULT_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -125,7 +125,8 @@ def rows() -> Iterator[Row]:
 
 def main() -> None:
     """Tell, as JSON, for each loop and maker the plain microseconds and those that are added."""
-    detector = Detector(Places(Path.cwd()), grace=0.1, strict=False, kinds=DEFAULT_KINDS, announce=print)
+    places = Places(Path.cwd())
+    gate = Gate(places, kinds=KINDS, make=lambda gate: Detector(gate, places, print))
     found: list[tuple[str, str, float, float]] = []
     for loop_name, factory in loops().items():
         for make in (create_task, create_future, call_later):
@@ -133,10 +134,10 @@ def main() -> None:
             recorded: list[float] = []
             for _ in range(ROUNDS):
                 plain.append(run(batch(make, DEPTH), factory))
-                detector.start()
-                detector.watcher.enter(Owner("test", "test", "test"), "call")
+                gate.start()
+                gate.watcher.enter(Owner("test", "test", "test"), "call")
                 recorded.append(run(batch(make, DEPTH), factory))
-                detector.stop()
+                gate.stop()
             added = statistics.median(b - a for a, b in zip(plain, recorded, strict=True))
             found.append((loop_name, make.__name__, statistics.median(plain) * 1e6, added * 1e6))
     print(json.dumps(found))

@@ -1,22 +1,22 @@
 """Finds asyncio tasks that outlive the test or fixture that started them."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-from pytest_taskleak.leak import Leak, Place, TaskLeakError
+from typing import TYPE_CHECKING
+
+from pytest_taskleak.errors import TaskLeakError
+from pytest_taskleak.imports import lazily
 
 if TYPE_CHECKING:
     from pytest_taskleak.asserting import assert_no_leaks
+    from pytest_taskleak.leak import Leak
+    from pytest_taskleak.model import Place
 
 __all__ = ["Leak", "Place", "TaskLeakError", "assert_no_leaks"]
 
 # `-p pytest_taskleak` loads the package: this makes it load the plugin, by its entry point's name.
 pytest_plugins = ("taskleak",)
 
+_WHERE = {"Leak": "leak", "Place": "model", "assert_no_leaks": "asserting"}
 
-def __getattr__(name: str) -> Any:
-    """Import what runs of pytest do not need when it is asked for."""
-    if name != "assert_no_leaks":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pytest_taskleak.asserting import assert_no_leaks  # noqa: PLC0415 - as said
-
-    return assert_no_leaks
+__getattr__ = lazily(__name__, _WHERE)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge, report
-from pytest_taskleak.leak import KINDS, Leak
+from pytest_taskleak.findings import NOT_EXAMINED
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
-from pytest_taskleak.model import GRACE, NOT_EXAMINED, SEARCH, Owner
+from pytest_taskleak.model import GRACE, KINDS, SEARCH, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.verdicts import outlooks
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, TracebackType
 
+    from pytest_taskleak.leak import Leak
     from pytest_taskleak.verdicts import Verdict
     from pytest_taskleak.watch import Unawaited
 

@@ -29,7 +29,7 @@ class Attempt:
         reports: Its reports so far.
         logged: The phases whose report was handed out already.
         verdicts: What was found when it was over.
-        counts: How much went on before it and after it, by the names of `leak.COUNTED`.
+        counts: How much went on before it and after it, by the names of `model.COUNTED`.
         refused: Why it must not run: what its marker says is not valid.
     """
 

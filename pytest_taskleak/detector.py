@@ -1,27 +1,25 @@
-"""Ties watching, judging and explaining together, for whoever says when an owner has ended."""
+"""Ties judging and explaining together, for whoever says when an owner has ended and something goes on."""
 
 from __future__ import annotations
 
 import sys
 import threading
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak import explain, judge
+from pytest_taskleak.findings import NOT_EXAMINED
 from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
-from pytest_taskleak.model import NOT_EXAMINED
-from pytest_taskleak.stalls import Stalls
 from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded, outlooks
-from pytest_taskleak.watch import Watcher
 from pytest_taskleak.workplaces import Workplaces
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
+    from pytest_taskleak.gate import Gate
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Origin, Owner
     from pytest_taskleak.places import Places
@@ -37,84 +35,73 @@ How many those are depends on the connections that others keep open, so two may 
 
 
 class Detector:
-    """Finds the tasks that outlive their owners, from `start` to `stop`.
+    """Finds the tasks that outlive their owners; made when there is first something to look at.
 
     Guarantees: a task is judged once; a verdict keeps nothing of the user's alive; a defect of the detector's own
-    is kept for `take_defects` and changes nothing else.
+    is told and changes nothing else.
 
     Attributes:
-        watcher: The recorder; whoever runs tests tells it who is busy.
         adoptions: What stays with fixtures.
-        stalls: Blocked loops.
         fixtures: The fixtures that are set up, by any key.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
-        kinds: What is judged, by the names of `leak.KINDS`.
         leftovers: Judges what is left besides tasks.
         workplaces: Judges threads, executors and loops.
         lost: Judges errors that nobody heard, and coroutines that nobody awaited.
-        defects: Its own failures, in words, until they are taken.
         suspects: The tasks that await their verdict.
-        test: The test that is running, None between tests.
         graphs: Whether await graphs are told, with local variables.
         search: Seconds that the search for who could wake what is pending may take, 0 for no search.
-        announce: Told in words when a sweep hangs on a task that swallows cancellation.
     """
 
-    def __init__(
-        self,
-        places: Places,
-        *,
-        grace: float,
-        strict: bool,
-        kinds: Collection[str],
-        announce: Callable[[list[Leak]], None],
-    ) -> None:
-        """Make a detector that wraps nothing yet."""
-        self.watcher = Watcher(self, carriers=judge.CARRIERS, carries=judge.carries, own=places.own, kinds=kinds)
+    def __init__(self, gate: Gate[Any], places: Places, announce: Callable[[list[Leak]], None]) -> None:
+        """Make a detector.
+
+        Args:
+            gate: What has been watched so far, and by what it is judged.
+            places: Whose code a line is.
+            announce: Told in words when a sweep hangs on a task that swallows cancellation.
+        """
+        self.watcher = gate.watcher
+        self.fixtures = gate.fixtures
+        self.failed = gate.failed
         self.adoptions = judge.Adoptions()
-        self.stalls = Stalls(self.watcher, places, self.failed)
-        self.fixtures: dict[object, judge.LiveFixture] = {}
         self.lost = Lost(self.watcher, places)
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
         self.workplaces = Workplaces(self.watcher, places, self.fixtures, self.leftovers)
-        self.leftovers.owner_of = self._owner if "tasks" in kinds else None
-        self.kinds = kinds
-        self.judge_by(grace, strict=strict)
-        self.defects: list[str] = []
-        self._failed = False
-        self.announce = announce
+        self.leftovers.owner_of = self._owner if "tasks" in gate.kinds else None
+        self.judge_by(gate.grace, strict=gate.strict)
         self.search = 0.0
         self.graphs = False
-        self.test: Owner | None = None
-        self._places = places
         self.suspects: list[Suspect] = []
+        self._gate = gate
+        self._announce = announce
+        self._places = places
         self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        """Whether anything was found or heard of, and is not told yet."""
+        return bool(self.suspects or self.leftovers.found or self.workplaces.found or self.lost.heard)
 
     def judge_by(self, grace: float, *, strict: bool) -> None:
         """Give suspects `grace` seconds from now on, and report what cannot be decided where that is asked for."""
         self.grace = self.leftovers.grace = grace
         self.strict = self.leftovers.strict = self.lost.strict = strict
 
-    def start(self) -> None:
-        """Begin to record; harmless when repeated."""
-        self.watcher.users = max(self.watcher.users, 1)
-        self.watcher.start()
-
-    def stop(self) -> None:
-        """Restore everything; harmless when repeated."""
-        self.stalls.stop()
-        self.watcher.stop()
-        self.suspects.clear()
-        self.fixtures.clear()
-
     # -- what the recorder tells, in any thread
 
-    def closing(self, loop: asyncio.AbstractEventLoop, *, by_runner: bool) -> Callable[[], None] | None:
-        """Look at a loop that is about to be swept or closed: whatever is left there outlives its loop."""
-        tasks = judge.pending_tasks(loop)
-        if not tasks and not any(self.watcher.things.entries):
-            return None
+    def closing(
+        self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]], *, by_runner: bool
+    ) -> Callable[[], None] | None:
+        """Look at a loop that is about to be swept or closed: whatever is left there outlives its loop.
+
+        Args:
+            loop: The loop.
+            tasks: Those of its tasks that are pending.
+            by_runner: Whether a Runner closes it.
+
+        Returns:
+            What to call when it is closed, if anything.
+        """
         if isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit)):
             self._let_go(tasks)  # the run was cut short: what is alive is so by design
             return None
@@ -137,7 +124,7 @@ class Detector:
         self._adopted_by_closers(suspects)
         with self._lock:
             self.suspects += suspects
-        return Sweep(self.hangs, loop, suspects).end
+        return Sweep(self._hangs, loop, suspects).end
 
     def complained(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Hear what a loop's exception handler is about to hear."""
@@ -148,15 +135,9 @@ class Detector:
         """Hear of a coroutine that was freed and never awaited."""
         return self.lost.unawaited(found)
 
-    def failed(self, error: Exception) -> None:
-        """Keep a defect of the detector's own, in words: its traceback would keep what is the user's alive."""
-        self._failed = True
-        self.defects.append("".join(traceback.format_exception(error)))
-
-    def take_defects(self) -> list[str]:
-        """The detector's own failures since the last time, in words."""
-        defects, self.defects = self.defects, []
-        return defects
+    def forget(self, fixture: Owner) -> None:
+        """A fixture has ended: nothing stays with it any more."""
+        self.adoptions.forget(fixture)
 
     # -- what whoever runs the tests asks for
 
@@ -209,7 +190,7 @@ class Detector:
             self._piles(loop, tasks, test)
 
     def counts(self) -> dict[str, int]:
-        """How much goes on just now, by the names of `leak.COUNTED`; what asyncio makes for itself is not counted."""
+        """How much goes on just now, by the names of `model.COUNTED`; what asyncio makes for itself is not counted."""
         loops = (loop for record in self.watcher.loops() if (loop := record.loop) is not None)
         return {
             "tasks": sum(len(judge.pending_tasks(loop)) for loop in loops),
@@ -235,8 +216,7 @@ class Detector:
         for owner, _ in verdicts:
             if owner is not None:
                 owner.blamed = True
-        asked_for = [Verdict(owner, leak) for owner, leak in self.stalls.leaks()]
-        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self.kinds] + asked_for
+        return [verdict for verdict in verdicts if verdict.leak.chosen_by in self._gate.kinds]
 
     def _of_tasks(self) -> list[Verdict]:
         with self._lock:
@@ -295,7 +275,7 @@ class Detector:
         if not tasks:
             return []
         # Where the recording failed, tasks that it missed must not be laid at a test's door.
-        mine = everyone and not self._failed and self._began_in_test(tasks[0].get_loop())
+        mine = everyone and not self._gate.has_failed and self._began_in_test(tasks[0].get_loop())
         # Sets have no order; what is made past the recorder has no number, and comes last.
         tasks.sort(key=lambda task: origin.serial if (origin := self._origin(task)) else sys.maxsize)
         spoken = judge.ignored_by(tasks)
@@ -308,7 +288,7 @@ class Detector:
             if origin is not None and (origin.settled or (origin.late and owner is not None and owner.blamed)):
                 continue
             if owner is None and origin is None and mine:
-                owner = self.test  # made past `create_task`, in a loop that this test alone used
+                owner = self._gate.test  # made past `create_task`, in a loop that this test alone used
             if owner is None and not self.strict:
                 continue
             if owner is not None and (owner.interrupted or not (everyone or owner.ended)):
@@ -319,8 +299,8 @@ class Detector:
         return suspects
 
     def _began_in_test(self, loop: asyncio.AbstractEventLoop) -> bool:
-        began_in = self.watcher.began_in(loop)
-        return self.test is not None and began_in is not None and began_in.nodeid == self.test.nodeid
+        test, began_in = self._gate.test, self.watcher.began_in(loop)
+        return test is not None and began_in is not None and began_in.nodeid == test.nodeid
 
     def _judged(self, loop: asyncio.AbstractEventLoop, suspects: list[Suspect], *, last: bool = False) -> list[Suspect]:
         """Give suspects their grace; who is still pending is put into words while it still waits.
@@ -435,10 +415,10 @@ class Detector:
         )
         return explain.describe(suspect.task, suspect.origin, suspect.owner, suspect.words, found, self._places)
 
-    def hangs(self, suspects: list[Suspect]) -> None:
+    def _hangs(self, suspects: list[Suspect]) -> None:
         """Say at once what a sweep waits for, since it may wait for ever."""
         stuck = [suspect for suspect in suspects if not suspect.task.done()]
         for suspect in stuck:
             suspect.swallows = True
         if stuck:
-            self.announce([self._describe(suspect) for suspect in stuck])
+            self._announce([self._describe(suspect) for suspect in stuck])

@@ -3,99 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_taskleak.model import CHOSEN_BY, Place
 
 if TYPE_CHECKING:
-    from pytest_taskleak.model import OwnerKind
-
-Kind = Literal[
-    "pending",
-    "destroyed",
-    "running-loop",
-    "lost-exception",
-    "lost-callback",
-    "never-awaited",
-    "future",
-    "timer",
-    "generator",
-    "transport",
-    "server",
-    "subprocess",
-    "thread",
-    "executor",
-    "open-loop",
-    "growth",
-    "blocked-loop",
-]
-"""What a leak is."""
-
-KINDS: dict[str, tuple[Kind, ...]] = {
-    "tasks": ("pending", "destroyed"),
-    "futures": ("future",),
-    "timers": ("timer",),
-    "generators": ("generator",),
-    "transports": ("transport", "server", "subprocess"),
-    "threads": ("thread", "executor"),
-    "loops": ("running-loop", "open-loop"),
-    "errors": ("lost-exception", "lost-callback"),
-    "coroutines": ("never-awaited",),
-}
-"""The names by which kinds are chosen, and the leaks that each stands for."""
-
-CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
-"""The name by which a leak is chosen."""
-
-COUNTED: dict[Kind, str] = {
-    "pending": "tasks",
-    "future": "futures",
-    "timer": "timers",
-    "generator": "async generators",
-    "transport": "transports",
-    "server": "servers",
-    "subprocess": "subprocesses",
-    "thread": "threads",
-    "executor": "executor threads",
-    "open-loop": "loops",
-}
-"""What is counted around each test, by what it would be a leak of."""
-
-
-class TaskLeakError(AssertionError):
-    """Work outlived the test, fixture or block that started it, or blocked its loop.
-
-    Its traceback ends at the line that made the first leaked task, or that blocked.
-
-    Attributes:
-        leaks: What was found, in words.
-    """
-
-    leaks: tuple[Leak, ...] = ()
-
-    __module__ = "pytest_taskleak"  # the name that it is imported by, and that reports show
-
-
-class Place(NamedTuple):
-    """A line of code that a person can open.
-
-    Attributes:
-        path: As written by the interpreter, absolute where it can be.
-        line: Counted from 1.
-        function: Qualified name.
-        column: Where the expression starts, counted from 0 in characters; None where unknown.
-        end_column: Where it ends, None where unknown or on another line.
-        own: Whether it is the project's own code: not the standard library's, not an installed package's.
-        module: The path reduced to what does not change with the machine, for fingerprints.
-        first_line: The first line of the function.
-    """
-
-    path: str
-    line: int
-    function: str
-    column: int | None
-    end_column: int | None
-    own: bool
-    module: str
-    first_line: int
+    from pytest_taskleak.model import Kind, OwnerKind
 
 
 class Link(NamedTuple):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import traceback
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_taskleak import drawing, files, outcome, values
+from pytest_taskleak import drawing, values
 from pytest_taskleak import report as texts
 from pytest_taskleak.letter import Found, Letter, carries, read
 
@@ -52,8 +51,10 @@ class Ledger:
         for found in letter.late:
             known = self._found.get(_key(found))
             leaks = [*known.leaks, *found.leaks] if known is not None else found.leaks
-            self._found[_key(found)] = dataclasses.replace(found, leaks=leaks)
+            self._found[_key(found)] = found._replace(leaks=leaks)
             if found.mode == "fail":
+                from pytest_taskleak import outcome  # noqa: PLC0415 - needed only when something leaks
+
                 late = outcome.late_report(found.leaks, found.location, **self._show)
                 self._config.hook.pytest_runtest_logreport(report=late)
         for found in (*letter.shown, *letter.late):
@@ -77,6 +78,8 @@ class Ledger:
                 text: str = getattr(texts, values.FORMATS[report.format])(found, str(self._config.rootpath))
                 drawn = report.format in drawing.FORMATS
                 content = drawing.draw(text, report.format) if drawn else _after_others(report.path) + text
+                from pytest_taskleak import files  # noqa: PLC0415 - needed only where a report is asked for
+
                 files.write(report.path, content)
             except OSError as error:
                 self._written.append(f"taskleak report: {report.path} was not written: {error.strerror}")

@@ -15,8 +15,8 @@ from pytest_taskleak.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from pytest_taskleak.leak import Kind, Leak
-    from pytest_taskleak.model import Owner
+    from pytest_taskleak.leak import Leak
+    from pytest_taskleak.model import Kind, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Made, Things
 

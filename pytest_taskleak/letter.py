@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
-
-from pytest_taskleak.leak import Leak
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_taskleak.leak import Leak
+
 _ATTRIBUTE = "taskleak"
 
 
-@dataclasses.dataclass(slots=True, eq=False, repr=False)
-class Found:
+class Found(NamedTuple):
     """The leaks of one test or fixture.
 
     Attributes:
@@ -37,10 +35,11 @@ class Found:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Found:
         """What `to_json` was asked of."""
+        from pytest_taskleak.leak import Leak  # noqa: PLC0415 - needed only when something leaks
+
         return cls(data["nodeid"], data["location"], data["mode"], [Leak.from_json(leak) for leak in data["leaks"]])
 
 
-@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Letter:
     """What one report, or the end of one process, has to tell.
 
@@ -51,10 +50,19 @@ class Letter:
         counts: How much went on before a test and after it, by what it is; {} for a test that started nothing.
     """
 
-    shown: list[Found] = dataclasses.field(default_factory=list[Found])
-    late: list[Found] = dataclasses.field(default_factory=list[Found])
-    defects: list[str] = dataclasses.field(default_factory=list[str])
-    counts: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict[str, tuple[int, int]])
+    def __init__(
+        self,
+        *,
+        shown: list[Found] | None = None,
+        late: list[Found] | None = None,
+        defects: list[str] | None = None,
+        counts: dict[str, tuple[int, int]] | None = None,
+    ) -> None:
+        """Write one: empty where nothing is given."""
+        self.shown = shown or []
+        self.late = late or []
+        self.defects = defects or []
+        self.counts = counts or {}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, {} where there is nothing to say; `from_json` makes it again."""
@@ -70,10 +78,10 @@ class Letter:
     def from_json(cls, data: Mapping[str, Any]) -> Letter:
         """What `to_json` was asked of."""
         return cls(
-            [Found.from_json(found) for found in data.get("shown", ())],
-            [Found.from_json(found) for found in data.get("late", ())],
-            list(data.get("defects", ())),
-            {name: (before, after) for name, (before, after) in data.get("counts", {}).items()},
+            shown=[Found.from_json(found) for found in data.get("shown", ())],
+            late=[Found.from_json(found) for found in data.get("late", ())],
+            defects=list(data.get("defects", ())),
+            counts={name: (before, after) for name, (before, after) in data.get("counts", {}).items()},
         )
 
 

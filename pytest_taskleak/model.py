@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -66,44 +66,81 @@ class Owner:
         return f"<Owner {self.kind} {self.name!r} of {self.nodeid!r}>"
 
 
-Prospect = Literal["never wakes", "may wake", "not examined"]
-"""Whether anything that is alive could wake a pending task; "never wakes" is said only where it is proven."""
+Kind = Literal[
+    "pending",
+    "destroyed",
+    "running-loop",
+    "lost-exception",
+    "lost-callback",
+    "never-awaited",
+    "future",
+    "timer",
+    "generator",
+    "transport",
+    "server",
+    "subprocess",
+    "thread",
+    "executor",
+    "open-loop",
+    "growth",
+    "blocked-loop",
+]
+"""What a leak is."""
+
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "tasks": ("pending", "destroyed"),
+    "futures": ("future",),
+    "timers": ("timer",),
+    "generators": ("generator",),
+    "transports": ("transport", "server", "subprocess"),
+    "threads": ("thread", "executor"),
+    "loops": ("running-loop", "open-loop"),
+    "errors": ("lost-exception", "lost-callback"),
+    "coroutines": ("never-awaited",),
+}
+"""The names by which kinds are chosen, and the leaks that each stands for."""
+
+CHOSEN_BY: dict[Kind, str] = {kind: name for name, kinds in KINDS.items() for kind in kinds}
+"""The name by which a leak is chosen."""
+
+COUNTED: dict[Kind, str] = {
+    "pending": "tasks",
+    "future": "futures",
+    "timer": "timers",
+    "generator": "async generators",
+    "transport": "transports",
+    "server": "servers",
+    "subprocess": "subprocesses",
+    "thread": "threads",
+    "executor": "executor threads",
+    "open-loop": "loops",
+}
+"""What is counted around each test, by what it would be a leak of."""
 
 
-class Outlook(NamedTuple):
-    """What is to be expected of a pending task.
+class Place(NamedTuple):
+    """A line of code that a person can open.
 
     Attributes:
-        prospect: Whether anything that is alive could wake it.
-        holders: Who holds it, in words; "" where that was not looked for, or not found out.
-        suspect: The part of `holders` to look at, "" for none.
+        path: As written by the interpreter, absolute where it can be.
+        line: Counted from 1.
+        function: Qualified name.
+        column: Where the expression starts, counted from 0 in characters; None where unknown.
+        end_column: Where it ends, None where unknown or on another line.
+        own: Whether it is the project's own code: not the standard library's, not an installed package's.
+        module: The path reduced to what does not change with the machine, for fingerprints.
+        first_line: The first line of the function.
     """
 
-    prospect: Prospect = "may wake"
-    holders: str = ""
-    suspect: str = ""
+    path: str
+    line: int
+    function: str
+    column: int | None
+    end_column: int | None
+    own: bool
+    module: str
+    first_line: int
 
-
-NOT_EXAMINED = Outlook()
-"""Of a task about which nothing was found out."""
-
-
-class Blame(TypedDict):
-    """Whose a leak is, as the fields of `Leak` tell it."""
-
-    owner_kind: OwnerKind
-    owner: str
-    scope: str
-    nodeid: str
-
-
-def blame(owner: Owner | None) -> Blame:
-    """Whose a leak is, for good; None where nobody knows."""
-    owner = owner or _UNKNOWN
-    return {"owner_kind": owner.kind, "owner": owner.name, "scope": owner.scope, "nodeid": owner.nodeid}
-
-
-_UNKNOWN = Owner("block", "", "", scope="unknown")
 
 Call = tuple["CodeType", int]
 """A frame as it was: its code and the index of its last instruction; the line is looked up when it is asked for."""
@@ -232,29 +269,3 @@ class Origin:
             elif code is not None:
                 calls.append((code, at))
         return tuple(calls)
-
-
-class Stall(NamedTuple):
-    """A callback, or one step of a task, that kept its loop from turning; it refers to nothing of the user's.
-
-    Attributes:
-        seconds: How long it was seen to run; it may have run a little longer.
-        threshold: Seconds that a step may take.
-        owner: On whose behalf it ran, None where unknown.
-        phase: The phase that pytest was in, "" outside of a test.
-        task: The task's name, "" for a plain callback.
-        runs: Qualified name of the task's coroutine, or of the callback.
-        is_task: Whether it was a step of a task.
-        calls: Where it was most of the time, the innermost call first.
-        origin: What was recorded of the task, None for a callback or where nobody saw.
-    """
-
-    seconds: float
-    threshold: float
-    owner: Owner | None
-    phase: str
-    task: str
-    runs: str
-    is_task: bool
-    calls: tuple[Call, ...]
-    origin: Origin | None

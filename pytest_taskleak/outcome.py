@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_taskleak import report as texts
-from pytest_taskleak.leak import Leak, TaskLeakError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from typing_extensions import Unpack
 
+    from pytest_taskleak.leak import Leak
     from pytest_taskleak.settings import Show
 
 SECTION = "taskleak"
@@ -25,7 +25,7 @@ def represent(item: pytest.Item | None, leaks: Sequence[Leak], **show: Unpack[Sh
     text = texts.details(leaks, **show)
     if error.__traceback__ is None:
         return f"{texts.headline(leaks)}\n{text}"
-    excinfo = pytest.ExceptionInfo[TaskLeakError].from_exc_info((type(error), error, error.__traceback__))
+    excinfo = pytest.ExceptionInfo[AssertionError].from_exc_info((type(error), error, error.__traceback__))
     try:
         shown: Any = item.repr_failure(excinfo) if item is not None else excinfo.getrepr(style="long")
     except Exception:  # noqa: BLE001 - an item of the user's own kind, or CPython's parser, called from a finalizer

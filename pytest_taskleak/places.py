@@ -7,12 +7,11 @@ import itertools
 import os
 import platform
 import sys
-import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_taskleak.distributions import INSTALLED, checkout_of, distribution_of, normalized
-from pytest_taskleak.leak import Place
+from pytest_taskleak.model import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,12 @@ if TYPE_CHECKING:
 
 ASYNCIO = f"{Path(asyncio.__file__).parent}{os.sep}"
 """The folder of asyncio's own files, as the names of code objects begin with it."""
+
+_STANDARD = ("<", f"{Path(os.__file__).parent}{os.sep}")
+"""How names of the standard library's files begin. `sysconfig` would tell as well, in 2 ms of each run's start."""
+
+_LIBRARY = (*_STANDARD, f"{Path(__file__).parent}{os.sep}")
+"""The same with this plugin's own; `INSTALLED` tells all others."""
 
 _HOSTS = ("anyio", "pluggy", "pytest", "pytest-asyncio")
 """Distributions that run others' work: a leak is named after one of them only where nobody else took part."""
@@ -46,21 +51,11 @@ class Places:
         """
         self._root = f"{root}{os.sep}"
         self._whole = whole
-        here = str(Path(__file__).parent)
-        paths = sysconfig.get_paths()  # at once: each is worked out from all
-        self._library = tuple(
-            f"{path}{os.sep}"
-            for path in {
-                here,
-                *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-            }
-        )
-        self._standard = tuple(f"{paths[name]}{os.sep}" for name in ("stdlib", "platstdlib"))
-        self.own: Callable[[str], bool] = _Own(self._library).__getitem__
+        self.own: Callable[[str], bool] = _Own().__getitem__
 
     def standard(self, filename: str) -> bool:
         """Whether the file is the standard library's, or the interpreter's own."""
-        return filename.startswith(("<", *self._standard)) and not any(part in filename for part in INSTALLED)
+        return filename.startswith(("<", *_STANDARD)) and not any(part in filename for part in INSTALLED)
 
     def place(self, call: Call) -> Place:
         """The line of a recorded call."""
@@ -134,13 +129,9 @@ class Places:
 class _Own(dict[str, bool]):
     """Whether files are the project's own, looked at once: a file is asked for at each frame of each creation."""
 
-    def __init__(self, library: tuple[str, ...]) -> None:
-        super().__init__()
-        self._library = library
-
     def __missing__(self, filename: str) -> bool:
         own = self[filename] = (
-            not filename.startswith(("<", *self._library))
+            not filename.startswith(_LIBRARY)
             and not any(part in filename for part in INSTALLED)
             and filename.endswith(".py")
             and (os.path.isabs(filename) or os.path.exists(filename))  # noqa: PTH110, PTH117 - hot, and strings all along

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_taskleak.ledger import Ledger
-from pytest_taskleak.letter import Letter
-from pytest_taskleak.settings import MARKER, Options, add_options
+from pytest_taskleak.imports import straight
+
+with straight():
+    from pytest_taskleak.ledger import Ledger
+    from pytest_taskleak.letter import Letter
+    from pytest_taskleak.settings import MARKER, Options, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -70,7 +73,8 @@ class _Tests:
     @functools.cached_property
     def run(self) -> Run:
         """Made when the first test runs: a run without any need not import what looks for leaks."""
-        from pytest_taskleak.session import Run  # noqa: PLC0415 - as said
+        with straight():
+            from pytest_taskleak.session import Run  # noqa: PLC0415 - as said
 
         ledger = self._config.stash.get(_LEDGER, None)
         run = self._config.stash[_RUN] = Run(self._config, self._options, ledger.logged if ledger else None)
@@ -151,12 +155,16 @@ class _Growth:
         self._counts = False
         self._read = Series.from_json
 
+    def _start(self) -> None:
+        if self._tests is not None:
+            self._tests.run.loads()  # what the first test, and the first that is looked at, bring must be there before
+        self._suite.start()
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         self._counts = not session.config.pluginmanager.hasplugin("dsession")  # else xdist's workers do it
         if self._counts:
-            getattr(self._tests, "run", None)  # what the first test brings must be there before
-            self._suite.start()
+            self._start()
         try:
             return (yield)
         finally:

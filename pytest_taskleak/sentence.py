@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_taskleak import outcome
 from pytest_taskleak.letter import Letter, by_mode, carry
+from pytest_taskleak.verdicts import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,24 +16,28 @@ if TYPE_CHECKING:
     from pytest_taskleak.attempt import Attempt
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Owner
-    from pytest_taskleak.settings import Settings, Show
+    from pytest_taskleak.settings import Options, Settings, Show
     from pytest_taskleak.verdicts import Verdict
 
 
 class Sentence:
     """What becomes of leaks: whose report fails, which only tells, and what is told late."""
 
-    def __init__(self, run: Settings, marked: Mapping[Owner | None, Settings], show: Show) -> None:
+    def __init__(self, options: Options, marked: Mapping[Owner | None, Settings]) -> None:
         """Make it for a run.
 
         Args:
-            run: What holds for tests without a marker.
-            marked: What holds for owners that have one; read when it is needed.
-            show: How leaks are shown.
+            options: What holds for tests without a marker, which causes may stay, and how leaks are shown.
+            marked: What holds for owners that have a marker; read when it is needed.
         """
-        self._run = run
+        self._run = options.run
+        self._accepted = options.accepted
         self._marked = marked
-        self._show = show
+        self._show = options.show
+
+    def on(self, found: Iterable[tuple[Owner | None, Leak]]) -> list[Verdict]:
+        """The verdicts on what was found, by owner; a leak whose cause may stay says why."""
+        return accepted(found, self._accepted)
 
     def mine(self, attempt: Attempt) -> list[Leak]:
         """What a test, or a fixture of its own, left and was not expected to."""

@@ -13,24 +13,26 @@ from _pytest import runner
 from pytest_taskleak import fixtures
 from pytest_taskleak import report as texts
 from pytest_taskleak.attempt import Attempt, stop_in_time
-from pytest_taskleak.detector import Detector
 from pytest_taskleak.finalizers import Finalizers
+from pytest_taskleak.gate import Gate
+from pytest_taskleak.imports import straight
+from pytest_taskleak.known import Known
 from pytest_taskleak.letter import Letter, carry
 from pytest_taskleak.model import Owner
 from pytest_taskleak.places import Places
-from pytest_taskleak.quiet import Quiet
 from pytest_taskleak.running import Running
-from pytest_taskleak.sentence import Sentence
 from pytest_taskleak.setups import Setups
-from pytest_taskleak.verdicts import Verdict, accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_taskleak.detector import Detector
     from pytest_taskleak.growth.repeating import Repeated
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Phase
+    from pytest_taskleak.sentence import Sentence
     from pytest_taskleak.settings import Options, Settings
+    from pytest_taskleak.verdicts import Verdict
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,23 +76,10 @@ class Run:
         self._options = options
         self._show = options.show
         self._places = Places(config.rootpath)
-        self._detector = Detector(
-            self._places,
-            grace=options.run.grace,
-            strict=options.run.strict,
-            kinds=options.kinds,
-            announce=self._announce,
-        )
-        self._detector.search = options.search
-        self._detector.stalls.elsewhere = options.run.blocked
-        self._detector.graphs = self._show["verbosity"] > 1
-        self._detector.leftovers.kept = self._kept
-        self._detector.leftovers.passing = self._passing
-        self._detector.lost.judged = self._is_judged
-        self._detector.lost.test_at = self._test_at
-        self._quiet = Quiet(self._detector)
+        self._gate = Gate(self._places, kinds=options.kinds, make=self._make_detector)
+        self._gate.blocked = options.run.blocked
         self._finalizers = Finalizers(config)
-        self._running = Running(config, self, self._detector.watcher)
+        self._running = Running(config, self, self._gate.watcher)
         self._told = told or _nobody
         self._holding = self._repeating = False
         self._listens = True
@@ -99,25 +88,38 @@ class Run:
         self._hook: Any = None  # while a test runs whose reports are held, the hooks in force for it
         self._counts: dict[str, int] = {}
         self._repeated: Repeated | None = None  # while the test that was repeated runs for its report
-        self._item: pytest.Item | None = None  # the last that began
-        self._again: set[str] = set()  # the tests, by their ids, that were run more than once
-        self._told_late: dict[str, Owner] = {}
-        self._marked: dict[Owner | None, Settings] = {}  # for what is found when the test is long over
-        self._sentence = Sentence(options.run, self._marked, self._show)
-        self.setups = Setups(self._detector, self._marked, self._wider_fixture_ends)
+        self._known = Known(options, self._gate)
+        self.setups = Setups(self._gate, self._known.marked, self._wider_fixture_ends)
+        if config.pluginmanager.hasplugin("pytester"):
+            self.loads()  # what is imported in a run inside of this one is there twice afterwards
 
     def failed(self, error: Exception) -> None:
         """Keep a defect of the plugin's own, to be shown at the end."""
-        self._detector.failed(error)
+        self._gate.failed(error)
 
-    def _is_judged(self, owner: Owner) -> bool:
-        return self._marked.get(owner, self._options.run).mode != "off"
+    def _make_detector(self, gate: Gate[Detector]) -> Detector:
+        with straight():
+            from pytest_taskleak.detector import Detector  # noqa: PLC0415 - needed only where there is something to judge
 
-    def _passing(self) -> list[object]:
-        return fixtures.passing(self._item) if self._item is not None else []
+        detector = Detector(gate, self._places, self._announce)
+        detector.search = self._options.search
+        detector.graphs = self._show["verbosity"] > 1
+        detector.leftovers.kept = self._known.kept
+        detector.leftovers.passing = self._known.passing
+        detector.lost.judged = self._known.is_judged
+        detector.lost.test_at = self._known.test_at
+        return detector
 
-    def _kept(self) -> list[object]:
-        return [*fixtures.shown(), *(fixtures.instance(self._item) if self._item is not None else ())]
+    @functools.cached_property
+    def _sentence(self) -> Sentence:
+        with straight():
+            from pytest_taskleak.sentence import Sentence  # noqa: PLC0415 - as for the detector
+
+        return Sentence(self._options, self._known.marked)
+
+    def loads(self) -> None:
+        """Import at once what judges, where objects are counted, which would grow by it."""
+        _ = self._gate.detector, self._sentence
 
     # -- a test
 
@@ -176,11 +178,12 @@ class Run:
         settings = self._options.of(item)
         if not settings.repeat or settings.mode == "off":
             return False
+        self.loads()
         from pytest_taskleak.growth import repeating  # noqa: PLC0415 - needed only when it is asked for
 
         self._repeating = True
         try:
-            runs = repeating.Repetitions(item, nextitem, self._places, self._detector.fixtures)
+            runs = repeating.Repetitions(item, nextitem, self._places, self._gate.fixtures)
             self._repeated = runs.run(settings.repeat, self.failed)
         finally:
             self._repeating = False
@@ -194,7 +197,7 @@ class Run:
 
     def begins(self, item: pytest.Item) -> Attempt:
         """An attempt at a test begins."""
-        options, detector, watcher = self._options, self._detector, self._detector.watcher
+        options, gate, watcher = self._options, self._gate, self._gate.watcher
         owner = Owner("test", item.nodeid, item.name, "function", item.location)
         attempt = self._attempt = self.setups.attempt = Attempt(owner, options.run, watcher.seen)
         try:
@@ -202,20 +205,16 @@ class Run:
         except pytest.UsageError as error:
             settings = options.run
             attempt.refused = error
-        if settings is not options.run:
-            self._marked[owner] = settings
+        self._known.begins(item, owner, settings)
         if settings is not self._judged_by:
-            detector.judge_by(settings.grace, strict=settings.strict)
+            gate.judge_by(settings.grace, strict=settings.strict)
             self._judged_by = settings
-        last, self._item = self._item, item
-        if last is item:
-            self._again.add(item.nodeid)  # who reports it late cannot tell which attempt it was
-        detector.test = owner
+        gate.test = owner
         try:
             if not watcher.users:
-                detector.start()
-            if detector.stalls.used:
-                detector.stalls.watch(0.0)  # what the last test asked for, if its end could not be looked at
+                gate.start()
+            if gate.is_watched:
+                gate.watch(0.0)  # what the last test asked for, if its end could not be looked at
             coroutines = watcher.coroutines
             if not coroutines.swept and coroutines.sweeps and fixtures.is_asynchronous(item):
                 with self._finalizers:
@@ -228,7 +227,7 @@ class Run:
     def blocks(self, attempt: Attempt) -> None:
         """A phase begins of a test that may not block its loop."""
         if attempt.settings.mode != "off":
-            self._detector.stalls.watch(attempt.settings.blocked, attempt.owner.nodeid)
+            self._gate.watch(attempt.settings.blocked, attempt.owner.nodeid)
 
     def enter(self, item: pytest.Item, phase: Phase) -> Exception | None:
         """A phase of the test begins that somebody else runs; reports that can no longer change go out.
@@ -244,17 +243,16 @@ class Run:
         if self._holding and (phase != "teardown" or not self.may_leak(attempt)):
             self.hand_out(self._hook)
         try:
-            self._detector.watcher.start()  # the modules of this test may have imported another kind of loop
+            self._gate.watcher.start()  # the modules of this test may have imported another kind of loop
             self.blocks(attempt)
         except Exception as error:  # noqa: BLE001 - no outcome may change by it
             self.failed(error)
-        self._detector.watcher.enter(attempt.owner, phase)
+        self._gate.watcher.enter(attempt.owner, phase)
         return attempt.refused if phase == "setup" else None
 
     def may_leak(self, attempt: Attempt) -> bool:
         """Whether the test started anything, or could have had an open loop start it."""
-        detector = self._detector
-        return detector.watcher.seen != attempt.seen or self._repeated is not None or not self._quiet
+        return self._gate.watcher.seen != attempt.seen or self._repeated is not None or not self._gate.quiet
 
     def leave(self, item: pytest.Item, phase: Phase, error: BaseException | None) -> None:
         """A phase of the test is over, one way or the other."""
@@ -263,16 +261,16 @@ class Run:
             return
         if error is not None and isinstance(error, _CUT_SHORT):
             attempt.owner.interrupted = True
-        detector = self._detector
-        watcher = detector.watcher
+        gate = self._gate
+        watcher = gate.watcher
         if phase == "teardown":
             attempt.owner.ended = True
-            quiet = not self._counts and self._repeated is None and bool(self._quiet)
+            quiet = not self._counts and self._repeated is None and gate.quiet
             if quiet and (watcher.seen == attempt.seen or not watcher.coroutines.sweeps):
                 watcher.coroutines.swept = False
             elif quiet:
                 self._sweep()
-                quiet = bool(self._quiet)
+                quiet = gate.quiet
             if not quiet:
                 self._look(item, attempt)
         watcher.enter(None, "")
@@ -281,52 +279,35 @@ class Run:
     def _sweep(self) -> None:
         """Find, in time for it, what a test left in cycles; one that made nothing that runs is not worth that."""
         with self._finalizers:
-            self._detector.watcher.coroutines.sweep()
+            self._gate.watcher.coroutines.sweep()
 
     @_contained
     def _look(self, item: pytest.Item, attempt: Attempt) -> None:
-        detector = self._detector
+        gate = self._gate
         with self._finalizers:
-            ended = not self._counts and self._repeated is None and self._quiet.settles()
+            ended = not self._counts and self._repeated is None and gate.settles()
             if not ended:
-                detector.look_at_open_loops(attempt.owner)  # before the collector takes what it could tell
-        if detector.watcher.seen != attempt.seen:
+                gate.detector.look_at_open_loops(attempt.owner)  # before the collector takes what it could tell
+        if gate.watcher.seen != attempt.seen:
             self._sweep()
         else:
-            detector.watcher.coroutines.swept = False
-        if ended and self._quiet.settles():
+            gate.watcher.coroutines.swept = False
+        if ended and gate.settles():
             return
         with self._finalizers:
-            detector.watcher.enter(None, "")
+            gate.watcher.enter(None, "")
             self._end(item, attempt)
-
-    def _test_at(self, path: str, line: int) -> Owner | None:
-        """The test whose function has that line; None where that is none, or more than one run."""
-        tests = fixtures.tests_at(self._item.session.items, path, line) if self._item is not None else []
-        if len(tests) != 1 or tests[0].nodeid in self._again:
-            return None
-        test = tests[0]
-        if self._attempt is not None and self._attempt.owner.nodeid == test.nodeid:
-            return self._attempt.owner
-        owner = self._told_late.get(test.nodeid)
-        if owner is None:
-            owner = self._told_late[test.nodeid] = Owner("test", test.nodeid, test.name, "function", test.location)
-            owner.ended = True
-            settings = self._options.of(test)
-            if settings is not self._options.run:
-                self._marked[owner] = settings
-        return owner
 
     def _end(self, item: pytest.Item, attempt: Attempt) -> None:
         """The outermost teardown of the test is over: what it started must be over too."""
         self._count(attempt)
         attempt.verdicts = self._verdicts(attempt.owner)
-        self._detector.stalls.watch(0.0)
+        self._gate.watch(0.0)
         if attempt.settings.cancel and attempt.verdicts:
-            self._detector.cancel_pending(attempt.settings.grace)
+            self._gate.detector.cancel_pending(attempt.settings.grace)
         mine = self._sentence.mine(attempt)
         if self._repeated is not None and not mine:
-            grown = accepted((Verdict(attempt.owner, it) for it in self._repeated.leaks), self._options.accepted)
+            grown = self._sentence.on((attempt.owner, it) for it in self._repeated.leaks)
             attempt.verdicts = [*attempt.verdicts, *grown]
             mine = self._sentence.mine(attempt)
         fresh = [leak for leak in mine if not leak.accepted]
@@ -334,11 +315,11 @@ class Run:
             item.user_properties.append(("taskleak", texts.headline(fresh)))
 
     def _verdicts(self, test: Owner | None) -> list[Verdict]:
-        return accepted(self._detector.verdicts(test), self._options.accepted)
+        return self._sentence.on([*self._gate.detector.verdicts(test), *self._gate.stalled()])
 
     def _count(self, attempt: Attempt) -> None:
         """Note how much goes on; before the test it was what its predecessor was left with."""
-        before, after = self._counts, {name: count for name, count in self._detector.counts().items() if count}
+        before, after = self._counts, {name: count for name, count in self._gate.detector.counts().items() if count}
         attempt.counts = {name: (before.get(name, 0), after.get(name, 0)) for name in {**before, **after}}
         self._counts = after
 
@@ -354,12 +335,12 @@ class Run:
             return
         if self._repeated is not None:
             self._repeated.tell(report)
-        elif not (attempt.verdicts or attempt.counts or self._detector.defects):
+        elif not (attempt.verdicts or attempt.counts or self._gate.defects):
             return
         if attempt.verdicts:
             self._apply(item, attempt, report)
-        if self._detector.defects or attempt.counts:
-            carry(report, Letter(defects=self._detector.take_defects(), counts=dict(attempt.counts)))
+        if self._gate.defects or attempt.counts:
+            carry(report, Letter(defects=self._gate.take_defects(), counts=dict(attempt.counts)))
         attempt.carries = True
 
     @_contained
@@ -395,23 +376,26 @@ class Run:
         attempt = self._attempt
         if attempt is not None and not attempt.closing:
             attempt.closing = True
-            self._detector.look_before_wider_fixtures_end(attempt.owner)
+            if not self._gate.quiet:
+                self._gate.detector.look_before_wider_fixtures_end(attempt.owner)
 
     # -- the end
 
     def finish(self) -> Letter:
         """All tests and fixtures are over: restore everything, and tell what was found only now."""
-        self._attempt = self.setups.attempt = self._detector.test = self._item = None
+        self._attempt = self.setups.attempt = self._gate.test = self._known.item = None
         letter = self._last_look() or Letter()
-        self._detector.stop()
+        self._gate.stop()
         self._finalizers.tell()
-        letter.defects += self._detector.take_defects()
+        letter.defects += self._gate.take_defects()
         return letter
 
     @_contained
     def _last_look(self) -> Letter:
         with self._finalizers:
-            self._detector.look_at_open_loops(None)
+            if self._gate.settles():
+                return Letter()
+            self._gate.detector.look_at_open_loops(None)
             return self._sentence.late(self._verdicts(None))
 
     @_contained

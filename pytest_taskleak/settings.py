@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 import pytest
 
 from pytest_taskleak import values
-from pytest_taskleak.leak import KINDS
-from pytest_taskleak.model import GRACE, SEARCH
+from pytest_taskleak.model import GRACE, KINDS, SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,8 +46,6 @@ class Show(TypedDict):
     counts: NotRequired[Mapping[str, tuple[int, int]]]
 
 
-# Not a named tuple: each phase of each test reads it, which is faster with slots.
-@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Settings:
     """How one test is judged.
 
@@ -63,13 +59,32 @@ class Settings:
         repeat: How often the test is repeated while objects are counted, 0 for not at all.
     """
 
-    mode: values.Mode = "fail"
-    grace: float = GRACE
-    strict: bool = False
-    cancel: bool = False
-    blocked: float = 0.0
-    expect: tuple[str, ...] = ()
-    repeat: int = 0
+    # Each phase of each test reads it, which is faster so than from a named tuple; a data class costs each run more.
+    __slots__ = ("blocked", "cancel", "expect", "grace", "mode", "repeat", "strict")
+
+    def __init__(  # noqa: PLR0913 - all that can be set
+        self,
+        *,
+        mode: values.Mode = "fail",
+        grace: float = GRACE,
+        strict: bool = False,
+        cancel: bool = False,
+        blocked: float = 0.0,
+        expect: tuple[str, ...] = (),
+        repeat: int = 0,
+    ) -> None:
+        self.mode: values.Mode = mode
+        self.grace = grace
+        self.strict = strict
+        self.cancel = cancel
+        self.blocked = blocked
+        self.expect = expect
+        self.repeat = repeat
+
+    def but(self, given: Mapping[str, Any]) -> Settings:
+        """The same with what is given instead."""
+        all_of_it: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        return Settings(**{**all_of_it, **given})
 
     def expects(self, task: str, coroutine: str) -> bool:
         """Whether a task of that name or coroutine may be left."""
@@ -200,7 +215,7 @@ class Options:
     Attributes:
         run: The settings where no marker says otherwise.
         judges: Whether any of the tests that were checked is judged.
-        kinds: What is looked for, by the names of `leak.KINDS`.
+        kinds: What is looked for, by the names of `model.KINDS`.
         repeats: Whether any of them is repeated.
         search: Seconds that the search for who could wake leaked tasks may take; 0 for no search.
         reports: The files that what was found is written to.
@@ -250,7 +265,7 @@ class Options:
         self._ini = Settings(**ini)
         self.kinds = _kinds_asked(config)
         self.judges = self.repeats = False
-        self.run = dataclasses.replace(self._ini, **_given(self._line))
+        self.run = self._ini.but(_given(self._line))
 
     @property
     def header(self) -> str:
@@ -288,7 +303,7 @@ class Options:
         merged: dict[str, Any] = {}
         for said in reversed(read):  # the closest marker comes first and wins
             merged |= said
-        return dataclasses.replace(self._ini, **(merged | _given(self._line)), expect=expect)
+        return self._ini.but({**merged, **_given(self._line), "expect": expect})
 
     def check(self, items: Iterable[pytest.Item]) -> None:
         """Read every marker, so that a wrong one is heard of before the first test runs.

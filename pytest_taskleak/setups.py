@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_taskleak.attempt import Attempt
-    from pytest_taskleak.detector import Detector
+    from pytest_taskleak.gate import Gate
     from pytest_taskleak.judge import LiveFixture
     from pytest_taskleak.settings import Settings
 
@@ -95,22 +95,22 @@ class Setups:
     """
 
     def __init__(
-        self, detector: Detector, marked: dict[Owner | None, Settings], wider_fixture_ends: Callable[[], None]
+        self, gate: Gate[Any], marked: dict[Owner | None, Settings], wider_fixture_ends: Callable[[], None]
     ) -> None:
         """Make it for a run.
 
         Args:
-            detector: Whose recorder is told, and whose live fixtures these are.
+            gate: Whose recorder is told, and whose live fixtures these are.
             marked: What holds for owners whose test has a marker; a fixture of such a test's own is added.
             wider_fixture_ends: As above.
         """
         self.attempt: Attempt | None = None
-        self.watcher = detector.watcher
-        self.live: dict[object, LiveFixture] = detector.fixtures
-        self.failed = detector.failed
+        self.watcher = gate.watcher
+        self.live: dict[object, LiveFixture] = gate.fixtures
+        self.failed = gate.failed
         self.wider_fixture_ends = wider_fixture_ends
-        self._adoptions = detector.adoptions
-        self._workers = detector.watcher.workers
+        self._gate = gate
+        self._workers = gate.watcher.workers
         self._runners: dict[object, CodeType] = {}  # so many that a run has of them
         self._marked = marked
 
@@ -144,6 +144,6 @@ class Setups:
 
     def ended(self, fixture: Owner) -> None:
         """A fixture's own finalizers are over."""
-        self._adoptions.forget(fixture)
+        self._gate.ended(fixture)
         if self.attempt is not None and self.watcher.phase == "teardown" and fixture.scope != "function":
             self.attempt.ended_fixtures = {*self.attempt.ended_fixtures, fixture}

@@ -11,8 +11,9 @@ from pytest_taskleak import explain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_taskleak.findings import Stall
     from pytest_taskleak.leak import Leak
-    from pytest_taskleak.model import Owner, Stall
+    from pytest_taskleak.model import Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import Watcher
     from pytest_taskleak.watch.blocked import Monitor

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 import pytest
 
 from pytest_taskleak import drawing
-from pytest_taskleak.leak import KINDS
+from pytest_taskleak.model import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

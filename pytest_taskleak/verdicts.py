@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Mapping
 
+    from pytest_taskleak.findings import Outlook
     from pytest_taskleak.judge import Suspect
-    from pytest_taskleak.model import Origin, Outlook, Owner
+    from pytest_taskleak.model import Origin, Owner
 
 
 class Verdict(NamedTuple):
@@ -28,18 +29,16 @@ class Verdict(NamedTuple):
     leak: Leak
 
 
-def accepted(verdicts: Iterable[Verdict], reasons: Mapping[str, str]) -> list[Verdict]:
-    """The same verdicts; a leak whose cause may stay says why.
+def accepted(found: Iterable[tuple[Owner | None, Leak]], reasons: Mapping[str, str]) -> list[Verdict]:
+    """Verdicts on what was found; a leak whose cause may stay says why.
 
     Args:
-        verdicts: The verdicts.
+        found: Leaks with their owners.
         reasons: Why causes may stay, by fingerprint.
     """
-    if not reasons:
-        return list(verdicts)
     return [
-        Verdict(owner, dataclasses.replace(leak, accepted=reasons.get(leak.fingerprint, "")))
-        for owner, leak in verdicts
+        Verdict(owner, dataclasses.replace(leak, accepted=reasons.get(leak.fingerprint, "")) if reasons else leak)
+        for owner, leak in found
     ]
 
 

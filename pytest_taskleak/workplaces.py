@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_taskleak.leak import Kind
     from pytest_taskleak.leftovers import Leftovers
-    from pytest_taskleak.model import Call, Owner
+    from pytest_taskleak.model import Call, Kind, Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.watch import LoopRecord, Made, Register, Watcher
 

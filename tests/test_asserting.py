@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pytest_taskleak import TaskLeakError, assert_no_leaks, explain
-from pytest_taskleak.detector import Detector
+from pytest_taskleak.gate import Gate
 
 
 async def forever():
@@ -511,6 +511,6 @@ async def test_a_defect_in_the_search_leaves_the_verdict_alone(monkeypatch):
 
     heard = []
     monkeypatch.setattr(explain, "outlooks", breaks)
-    monkeypatch.setattr(Detector, "failed", lambda _self, error: heard.append(str(error)))
+    monkeypatch.setattr(Gate, "failed", lambda _self, error: heard.append(str(error)))
     assert await left_by(of_an_event_of_its_own) == "waits on `Event.wait`"
     assert heard == ["its own defect"]

@@ -16,9 +16,9 @@ PLUGIN = Path(pytest_taskleak.__file__).parent
 QUEUE = Path(reference_queue.__file__).parent
 
 RANKS = {
-    "plugin": 10,
+    "plugin": 11,
     "ledger": 9,
-    "session": 9,
+    "session": 10,
     "asserting": 8,
     "detector": 7,
     "growth": 8,
@@ -26,9 +26,10 @@ RANKS = {
     "workplaces": 6,
     "sweep": 5,
     "attempt": 5,
+    "known": 7,
     "running": 6,
-    "setups": 8,
-    "quiet": 8,
+    "setups": 9,
+    "gate": 6,
     "sentence": 6,
     "stalls": 4,
     "lost": 5,
@@ -52,13 +53,16 @@ RANKS = {
     "places": 2,
     "distributions": 1,
     "leak": 1,
+    "errors": 2,
+    "findings": 1,
+    "imports": 0,
     "model": 0,
 }
 """A module imports only from rooms of a lower rank, or from its own room."""
 
 IMPORT_PYTEST = {
     *("plugin", "settings", "values", "session", "ledger"),
-    *("outcome", "finalizers", "fixtures", "attempt", "running", "setups", "sentence", "growth"),
+    *("outcome", "finalizers", "fixtures", "attempt", "known", "running", "setups", "sentence", "growth"),
 }
 
 
@@ -153,14 +157,15 @@ def test_every_public_name_is_exported_once_and_documented(package):
         assert alias or not callable(thing) or thing.__doc__, f"{name} has no docstring"
 
 
-@pytest.mark.parametrize("package", ["explain", "report"])
+@pytest.mark.parametrize("package", ["explain", "judge", "report"])
 def test_what_is_imported_at_its_first_use_is_there_in_any_order(package):
     """A name that a submodule bears too would be that module as soon as it was imported."""
     room = importlib.import_module(f"pytest_taskleak.{package}")
     modules = {path.stem for path in (PLUGIN / package).glob("*.py")}
     assert not modules & set(room.__all__)
     for name in reversed(room.__all__):
-        program = f"from pytest_taskleak import {package} as room; assert callable(room.{name})"
+        checked = f"assert not isinstance(room.{name}, types.ModuleType)"
+        program = f"import types; from pytest_taskleak import {package} as room; {checked}"
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
@@ -179,22 +184,75 @@ def test_no_module_outgrows_its_room(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
 
 
-@pytest.mark.parametrize("module", ["plugin", "session"], ids=["a run without tests", "a run with tests"])
-def test_what_only_a_leak_needs_is_not_imported_before(module):
+ONE_TEST = """
+import asyncio
+import pytest
+
+@pytest.fixture(scope="module")
+def wide():
+    yield asyncio.Queue()
+
+async def work():
+    await asyncio.sleep(0)
+
+async def test_it(wide):
+    await asyncio.create_task(work())
+"""
+
+
+@pytest.mark.parametrize("tests", ["", ONE_TEST], ids=["a run without tests", "a run that is clean"])
+def test_what_only_a_leak_needs_is_not_imported_before(tmp_path, tests):
     """A suite that does not leak pays for the watching alone, and a run that has none (a controller's) for less."""
-    program = f"""
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n", encoding="utf-8")
+    (tmp_path / "test_it.py").write_text(tests, encoding="utf-8")
+    program = """
 import sys
 import pytest
-before = set(sys.modules)
-import pytest_taskleak.{module}
-print(*set(sys.modules) - before)
+
+class Told:
+    def pytest_unconfigure(self):
+        print("brought", *sys.modules)
+
+sys.exit(pytest.main(["-q", "-p", "taskleak", "-p", "no:cacheprovider"], plugins=[Told()]))
 """
-    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
-    brought = set(result.stdout.split())
-    assert ("pytest_taskleak.detector" in brought) == (module == "session")
-    rooms = ("pytest_taskleak.explain.", "pytest_taskleak.report.", "pytest_taskleak.growth")
-    assert [name for name in brought if name.startswith(rooms)] == []
-    assert brought & {"jinja2", "urllib.request", "http.client", "objgraph", "hmac"} == set()
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60)
+    assert result.returncode == (pytest.ExitCode.OK if tests else pytest.ExitCode.NO_TESTS_COLLECTED), result.stdout
+    brought = result.stdout.rpartition("brought")[2].split()
+    assert ("pytest_taskleak.session" in brought) == bool(tests)
+    whole = ("explain", "report", "growth", "judge")
+    parts = {"detector", "leak", "findings", "verdicts", "leftovers", "workplaces", "lost", "stalls", "sentence"}
+    allowed = {"pytest_taskleak.judge.rules", "pytest_taskleak.judge.pending"}
+    begins = tuple(f"pytest_taskleak.{room}." for room in whole)
+    assert [it for it in brought if it.startswith(begins) and it not in allowed] == []
+    assert {f"pytest_taskleak.{part}" for part in parts | {"outcome"}} & set(brought) == set()
+    assert {"jinja2", "urllib.request", "http.client", "objgraph"} & set(brought) == set()
+
+
+def test_the_plugin_is_not_imported_through_the_rewriter_of_assertions(tmp_path):
+    """It would take three times as long to find none; where the plugin is installed, pytest has it all rewritten."""
+    (tmp_path / "test_it.py").write_text("def test_it(): pass", encoding="utf-8")
+    (tmp_path / "marks.py").write_text("import pytest; pytest.register_assert_rewrite('pytest_taskleak')")
+    program = """
+import sys
+import pytest
+from _pytest.assertion.rewrite import AssertionRewritingHook
+
+class Told:
+    def pytest_unconfigure(self):
+        own = [it for name, it in sys.modules.items() if name.startswith("pytest_taskleak.")]
+        rewritten = [it.__name__ for it in own if isinstance(it.__loader__, AssertionRewritingHook)]
+        print("rewritten of", len(own), *rewritten)
+
+before = sys.meta_path[:]
+ended = pytest.main(["-q", "-p", "marks", "-p", "taskleak", "-p", "no:cacheprovider"], plugins=[Told()])
+sys.exit(ended or sys.meta_path != before)
+"""
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+    own, *rewritten = result.stdout.rpartition("rewritten of")[2].split()
+    assert int(own) > 20
+    assert rewritten == ["pytest_taskleak.errors", "pytest_taskleak.imports", "pytest_taskleak.plugin"]
 
 
 def test_no_two_files_of_tests_have_the_same_name():

@@ -5,8 +5,9 @@ Nothing here is needed while nothing leaks, so its modules are imported at the f
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_taskleak.imports import lazily
 
 if TYPE_CHECKING:
     from pytest_taskleak.explain.awaiting import in_hand, wakes_at
@@ -65,9 +66,4 @@ __all__ = [
     "wakes_at",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    return found
+__getattr__ = lazily(__name__, _WHERE)

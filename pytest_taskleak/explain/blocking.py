@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from pytest_taskleak.explain.awaiting import GIVEN_BY_ASYNCIO
 from pytest_taskleak.explain.hints import hint
+from pytest_taskleak.findings import blame
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import blame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_taskleak.leak import Place
-    from pytest_taskleak.model import Owner, Stall
+    from pytest_taskleak.findings import Stall
+    from pytest_taskleak.model import Owner, Place
     from pytest_taskleak.places import Places
 
 _BY_MODULE = {

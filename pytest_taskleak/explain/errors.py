@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.explain.hints import hint
+from pytest_taskleak.findings import blame
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import blame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, TracebackType
 
-    from pytest_taskleak.leak import Kind, Place
-    from pytest_taskleak.model import Call, Owner
+    from pytest_taskleak.model import Call, Kind, Owner, Place
     from pytest_taskleak.places import Places
 
 

@@ -10,13 +10,13 @@ from pytest_taskleak.explain.alive import runs_elsewhere
 from pytest_taskleak.explain.heap import Heap
 from pytest_taskleak.explain.keepers import keepers
 from pytest_taskleak.explain.wakes import asleep
-from pytest_taskleak.model import NOT_EXAMINED, Outlook
+from pytest_taskleak.findings import NOT_EXAMINED, Outlook
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from pytest_taskleak.model import Prospect
+    from pytest_taskleak.findings import Prospect
 
 
 def outlooks(

@@ -9,15 +9,14 @@ from pytest_taskleak.callbacks import callbacks_of
 from pytest_taskleak.explain.hints import hint
 from pytest_taskleak.explain.holders import held_by
 from pytest_taskleak.explain.transports import TOLD
+from pytest_taskleak.findings import blame
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import blame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.leak import Kind, Place
-    from pytest_taskleak.model import Call, Owner
+    from pytest_taskleak.model import Call, Kind, Owner, Place
     from pytest_taskleak.places import Places
 
 

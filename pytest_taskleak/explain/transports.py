@@ -12,7 +12,7 @@ from pytest_taskleak.descriptors import PIPE, descriptor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_taskleak.leak import Kind
+    from pytest_taskleak.model import Kind
 
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)

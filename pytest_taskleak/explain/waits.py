@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_taskleak.model import Prospect
+    from pytest_taskleak.findings import Prospect
 
     Locals = Mapping[str, Any]
     Describe = Callable[[Locals, asyncio.AbstractEventLoop, "Wait"], "Wait"]

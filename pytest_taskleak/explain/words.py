@@ -11,15 +11,16 @@ from pytest_taskleak.explain.errors import raised
 from pytest_taskleak.explain.graph import await_graph
 from pytest_taskleak.explain.hints import hint
 from pytest_taskleak.explain.waits import Wait, foretold
+from pytest_taskleak.findings import NOT_EXAMINED, blame
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import NOT_EXAMINED, blame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.leak import Kind, Link, Place
-    from pytest_taskleak.model import Call, Origin, Outlook, Owner
+    from pytest_taskleak.findings import Outlook
+    from pytest_taskleak.leak import Link
+    from pytest_taskleak.model import Call, Kind, Origin, Owner, Place
     from pytest_taskleak.places import Places
 
 

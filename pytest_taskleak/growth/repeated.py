@@ -9,17 +9,17 @@ from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_taskleak import chains
+from pytest_taskleak.findings import blame
 from pytest_taskleak.growth import heap
 from pytest_taskleak.growth.barriers import Barriers
 from pytest_taskleak.growth.rule import Growth, growth
-from pytest_taskleak.leak import Leak, Place
-from pytest_taskleak.model import blame
+from pytest_taskleak.leak import Leak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_taskleak.growth.heap import Reach, Root
-    from pytest_taskleak.model import Owner
+    from pytest_taskleak.model import Owner, Place
     from pytest_taskleak.places import Places
 
 _MOST = 20

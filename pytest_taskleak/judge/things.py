@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable
 
-    from pytest_taskleak.leak import Kind
+    from pytest_taskleak.model import Kind
 
 SOON = 1.0
 """Seconds within which a timer is no leak: it is about to go by itself, and asyncio's own clean-ups are like that."""

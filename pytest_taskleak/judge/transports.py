@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from pytest_taskleak.descriptors import descriptor
-from pytest_taskleak.judge.settle import wait_until
+from pytest_taskleak.judge.grace import wait_until
 
 _DYING = 0.1
 """Seconds that a subprocess is given that was killed when nobody's loop was there to see it die."""

@@ -5,8 +5,9 @@ Nothing here is needed while nothing leaks, so its modules are imported at the f
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_taskleak.imports import lazily
 
 if TYPE_CHECKING:
     from pytest_taskleak.report.advice import stale
@@ -43,9 +44,4 @@ __all__ = [
     "summary",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    return found
+__getattr__ = lazily(__name__, _WHERE)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import linecache
 from typing import TYPE_CHECKING
 
-from pytest_taskleak.leak import TaskLeakError
+from pytest_taskleak.errors import TaskLeakError
 from pytest_taskleak.report.text import LONGEST_LINE, headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType
 
-    from pytest_taskleak.leak import Leak, Place
+    from pytest_taskleak.leak import Leak
+    from pytest_taskleak.model import Place
 
 _CONTEXT = 3
 """Lines of source shown above the line to change: pytest would show its whole function."""

@@ -11,7 +11,7 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pytest_taskleak.model import Stall
+from pytest_taskleak.findings import Stall
 from pytest_taskleak.watch.calls import LOOP_STEP
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import origin_of

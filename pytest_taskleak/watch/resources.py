@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
-    from pytest_taskleak.leak import Kind
-    from pytest_taskleak.model import Call, Origin, Owner
+    from pytest_taskleak.model import Call, Kind, Origin, Owner
     from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
 

@@ -10,7 +10,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.leak import CHOSEN_BY, COUNTED
+from pytest_taskleak.model import CHOSEN_BY, COUNTED
 from pytest_taskleak.places import ASYNCIO
 from pytest_taskleak.watch.calls import MODULE_AT, capture
 from pytest_taskleak.watch.registers import SPARE, Made, Register
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterator
     from types import FrameType
 
-    from pytest_taskleak.leak import Kind
-    from pytest_taskleak.model import Call, Owner
+    from pytest_taskleak.model import Call, Kind, Owner
     from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
 
@@ -85,7 +84,7 @@ class Things:
         return any(self.entries)  # asked at every test: no loop of Python's
 
     def counts(self) -> dict[str, int]:
-        """How many go on, by the names of `leak.COUNTED`."""
+        """How many go on, by the names of `model.COUNTED`."""
         return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pytest_taskleak.leak import CHOSEN_BY, COUNTED
+from pytest_taskleak.model import CHOSEN_BY, COUNTED
 from pytest_taskleak.watch.calls import capture, makers_of_loop
 from pytest_taskleak.watch.records import ATTRIBUTE, ThreadOrigin
 from pytest_taskleak.watch.registers import Made, Register
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from types import CodeType, FrameType
 
-    from pytest_taskleak.leak import Kind
-    from pytest_taskleak.model import Call, Owner
+    from pytest_taskleak.model import Call, Kind, Owner
     from pytest_taskleak.watch.patching import Make, Patch
     from pytest_taskleak.watch.records import Busy, Listener
 
@@ -90,7 +89,7 @@ class Workers:
         return register.alive() if register.entries else []
 
     def counts(self) -> dict[str, int]:
-        """How many go on, by the names of `leak.COUNTED`."""
+        """How many go on, by the names of `model.COUNTED`."""
         return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
 
     def has_latest(self) -> bool:

@@ -15,8 +15,7 @@ from pytest_taskleak import explain
 from pytest_taskleak.explain import hints
 from pytest_taskleak.explain.causes import TABLE
 from pytest_taskleak.explain.causes.tasks import TASKS
-from pytest_taskleak.leak import Kind
-from pytest_taskleak.model import Owner
+from pytest_taskleak.model import Kind, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.records import origin_of

@@ -12,7 +12,8 @@ import pytest
 
 import pytest_taskleak.report
 from pytest_taskleak import drawing, files, report
-from pytest_taskleak.leak import Kind, Leak, Place
+from pytest_taskleak.leak import Leak
+from pytest_taskleak.model import Kind, Place
 
 SCHEMA = json.loads((Path(pytest_taskleak.report.__file__).parent / "schema.json").read_text(encoding="utf-8"))
 

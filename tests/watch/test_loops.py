@@ -9,10 +9,9 @@ import warnings
 import pytest
 
 from pytest_taskleak.detector import Detector
-from pytest_taskleak.model import Owner
+from pytest_taskleak.gate import Gate
+from pytest_taskleak.model import KINDS, Owner
 from pytest_taskleak.places import Places
-from pytest_taskleak.quiet import Quiet
-from pytest_taskleak.settings import DEFAULT_KINDS
 
 OWNER = Owner("test", "test_it.py::test_it", "test_it")
 
@@ -28,15 +27,16 @@ def make_and_drop():
 
 
 @pytest.fixture
-def detector(tmp_path):
+def gate(tmp_path):
     """One that records the setup of a test by a runner."""
-    detector = Detector(Places(tmp_path), grace=0.1, strict=False, kinds=DEFAULT_KINDS, announce=print)
-    detector.start()
-    token = detector.watcher.enter(OWNER, "setup")
-    detector.watcher.workers.runner = runner.__code__
-    yield detector
-    detector.watcher.leave(token, None, "")
-    detector.stop()
+    places = Places(tmp_path)
+    gate = Gate(places, kinds=KINDS, make=lambda gate: Detector(gate, places, print))
+    gate.start()
+    token = gate.watcher.enter(OWNER, "setup")
+    gate.watcher.workers.runner = runner.__code__
+    yield gate
+    gate.watcher.leave(token, None, "")
+    gate.stop()
 
 
 @pytest.fixture
@@ -53,46 +53,45 @@ def loops():
         loop.close()
 
 
-def test_a_runners_loop_that_is_closed_in_time_leaves_nothing_to_look_at(detector, loops):
-    quiet = Quiet(detector)
+def test_a_runners_loop_that_is_closed_in_time_leaves_nothing_to_look_at(gate, loops):
     loop = loops()
-    assert not quiet
+    assert not gate.quiet
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
-    assert quiet
-    assert not any(detector.watcher.workers.entries)
+    assert gate.quiet
+    assert not any(gate.watcher.workers.entries)
 
 
-def test_a_runners_loop_that_stays_open_is_found_with_its_owner(detector, loops):
+def test_a_runners_loop_that_stays_open_is_found_with_its_owner(gate, loops):
     loop = loops()
-    assert detector.watcher.began_in(loop) is OWNER
-    assert [it.loop for it in detector.watcher.loops()] == [loop]
-    [(found, made)] = detector.watcher.workers.loops()
+    assert gate.watcher.began_in(loop) is OWNER
+    assert [it.loop for it in gate.watcher.loops()] == [loop]
+    [(found, made)] = gate.watcher.workers.loops()
     assert (found, made.owner, made.calls) == (loop, OWNER, ((runner.__code__, -1),))
-    assert not Quiet(detector).settles()
+    assert not gate.settles()
 
 
-def test_two_loops_of_a_runner_that_are_open_at_once_are_both_found(detector, loops):
+def test_two_loops_of_a_runner_that_are_open_at_once_are_both_found(gate, loops):
     first, second = loops(), loops()
-    assert {it.loop for it in detector.watcher.loops()} == {first, second}
+    assert {it.loop for it in gate.watcher.loops()} == {first, second}
 
 
-def test_a_runners_loop_that_is_freed_open_is_told(detector):
+def test_a_runners_loop_that_is_freed_open_is_told(gate):
     with warnings.catch_warnings(record=True) as told:  # its sockets may be finalized before it, and warn too
         warnings.simplefilter("always")
         make_and_drop()
     assert any("unclosed event loop" in str(it.message) for it in told)
-    assert [made.owner for made in detector.watcher.workers.dropped] == [OWNER]
+    assert [made.owner for made in gate.watcher.workers.dropped] == [OWNER]
 
 
-def test_a_loop_that_is_made_in_another_phase_is_not_the_runners(detector, loops):
-    detector.watcher.phase = "call"
+def test_a_loop_that_is_made_in_another_phase_is_not_the_runners(gate, loops):
+    gate.watcher.phase = "call"
     loops()
-    [(_, made)] = detector.watcher.workers.loops()
+    [(_, made)] = gate.watcher.workers.loops()
     assert made.calls[0][0] is not runner.__code__
 
 
-def test_a_thread_may_begin_with_a_runner(detector):
+def test_a_thread_may_begin_with_a_runner(gate):
     """Nothing lies below `Runner.run` then: no frame of a test's runner."""
     here = threading.local()
     over = threading.Event()
@@ -104,9 +103,9 @@ def test_a_thread_may_begin_with_a_runner(detector):
     async def main():
         here.until_the_thread_ends = Sentinel()
 
-    detector.watcher.phase = "call"
+    gate.watcher.phase = "call"
     with asyncio.Runner() as runner:
         runner.get_loop()
         _thread.start_new_thread(runner.run, (main(),))
         assert over.wait(10)
-    assert detector.take_defects() == []
+    assert gate.take_defects() == []

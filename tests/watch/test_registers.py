@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from pytest_taskleak.detector import Detector
-from pytest_taskleak.leak import KINDS
-from pytest_taskleak.model import Owner
+from pytest_taskleak.gate import Gate
+from pytest_taskleak.model import KINDS, Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.watch.registers import SPARE, Made, Register
 
@@ -35,12 +35,13 @@ def register():
 
 
 @pytest.fixture
-def detector():
-    detector = Detector(Places(Path.cwd()), grace=0.1, strict=False, kinds=frozenset(KINDS), announce=print)
-    detector.start()
-    detector.watcher.enter(Owner("test", "test_it.py::test_it", "test_it"), "call")
-    yield detector
-    detector.stop()
+def gate():
+    places = Places(Path.cwd())
+    gate = Gate(places, kinds=KINDS, make=lambda gate: Detector(gate, places, print))
+    gate.start()
+    gate.watcher.enter(Owner("test", "test_it.py::test_it", "test_it"), "call")
+    yield gate
+    gate.stop()
 
 
 def test_what_has_ended_or_is_gone_is_not_alive(register):
@@ -103,8 +104,8 @@ def test_what_is_appended_while_it_is_tidied_stays():
 
 @LOOPS
 @pytest.mark.parametrize("kind", ["future", "timer"])
-def test_what_is_kept_follows_what_is_alive_also_after_a_burst(detector, kind, loop_factory):
-    register = detector.watcher.things.registers[kind]
+def test_what_is_kept_follows_what_is_alive_also_after_a_burst(gate, kind, loop_factory):
+    register = gate.watcher.things.registers[kind]
 
     async def burst():
         loop = asyncio.get_running_loop()
@@ -127,8 +128,8 @@ def test_what_is_kept_follows_what_is_alive_also_after_a_burst(detector, kind, l
 
 
 @LOOPS
-def test_what_is_made_one_after_the_other_is_let_go_of_without_the_collector(detector, loop_factory):
-    register = detector.watcher.things.registers["future"]
+def test_what_is_made_one_after_the_other_is_let_go_of_without_the_collector(gate, loop_factory):
+    register = gate.watcher.things.registers["future"]
 
     async def one_by_one():
         for _ in range(BURST):
