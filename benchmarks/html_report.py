@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from pytest_taskleak import report
+from pytest_taskleak.findings import Place
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import Place
 
 NUMBER = 2_000
 FLAGS = (

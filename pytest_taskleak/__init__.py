@@ -9,14 +9,14 @@ from pytest_taskleak.imports import lazily
 
 if TYPE_CHECKING:
     from pytest_taskleak.asserting import assert_no_leaks
+    from pytest_taskleak.findings import Place
     from pytest_taskleak.leak import Leak
-    from pytest_taskleak.model import Place
 
 __all__ = ["Leak", "Place", "TaskLeakError", "assert_no_leaks"]
 
 # `-p pytest_taskleak` loads the package: this makes it load the plugin, by its entry point's name.
 pytest_plugins = ("taskleak",)
 
-_WHERE = {"Leak": "leak", "Place": "model", "assert_no_leaks": "asserting"}
+_WHERE = {"Leak": "leak", "Place": "findings", "assert_no_leaks": "asserting"}
 
 __getattr__ = lazily(__name__, _WHERE)

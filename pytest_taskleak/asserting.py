@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, TracebackType
 
+    from pytest_taskleak.findings import Unawaited
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.verdicts import Verdict
-    from pytest_taskleak.watch import Unawaited
 
 _log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
 
+    from pytest_taskleak.findings import Unawaited
     from pytest_taskleak.gate import Gate
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Origin, Owner
     from pytest_taskleak.places import Places
-    from pytest_taskleak.watch import Unawaited
 
 _PILE = 2
 """Tests that each leave a task of their own with the same fixture before that is a pile."""

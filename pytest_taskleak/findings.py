@@ -1,4 +1,4 @@
-"""What is found out of work that goes on, and of steps that blocked their loop, on the way to a leak."""
+"""What is found out on the way to a leak: of work that goes on, of coroutines, of steps that blocked their loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,34 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 from pytest_taskleak.model import Owner
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from pytest_taskleak.model import Call, Origin, OwnerKind
+
+
+class Place(NamedTuple):
+    """A line of code that a person can open.
+
+    Attributes:
+        path: As written by the interpreter, absolute where it can be.
+        line: Counted from 1.
+        function: Qualified name.
+        column: Where the expression starts, counted from 0 in characters; None where unknown.
+        end_column: Where it ends, None where unknown or on another line.
+        own: Whether it is the project's own code: not the standard library's, not an installed package's.
+        module: The path reduced to what does not change with the machine, for fingerprints.
+        first_line: The first line of the function.
+    """
+
+    path: str
+    line: int
+    function: str
+    column: int | None
+    end_column: int | None
+    own: bool
+    module: str
+    first_line: int
+
 
 Prospect = Literal["never wakes", "may wake", "not examined"]
 """Whether anything that is alive could wake a pending task; "never wakes" is said only where it is proven."""
@@ -73,3 +100,26 @@ class Stall(NamedTuple):
     is_task: bool
     calls: tuple[Call, ...]
     origin: Origin | None
+
+
+class Unawaited(NamedTuple):
+    """A coroutine that was freed and never awaited; nothing of it is kept but code.
+
+    Attributes:
+        name: Its qualified name.
+        code: What it would have run, None for a coroutine that is not written in Python.
+        origin: File, line and function that made it and its callers, the innermost first; empty where the user does
+            not have them tracked.
+        dropped: The frames in which the last reference to it went, the innermost first.
+        busy: On whose behalf that happened, None where unknown.
+        phase: The phase that pytest was in.
+        old: Whether the collector found it, and it may be of any age.
+    """
+
+    name: str
+    code: CodeType | None
+    origin: tuple[tuple[str, int, str], ...]
+    dropped: tuple[Call, ...]
+    busy: Owner | None
+    phase: str
+    old: bool

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Collection
 
+    from pytest_taskleak.findings import Unawaited
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Owner
     from pytest_taskleak.places import Places
     from pytest_taskleak.stalls import Stalls
-    from pytest_taskleak.watch import Unawaited
 
 
 class Judge(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_taskleak.model import CHOSEN_BY, Place
+from pytest_taskleak.findings import Place
+from pytest_taskleak.model import CHOSEN_BY
 
 if TYPE_CHECKING:
     from pytest_taskleak.model import Kind, OwnerKind

@@ -51,7 +51,7 @@ class Ledger:
         for found in letter.late:
             known = self._found.get(_key(found))
             leaks = [*known.leaks, *found.leaks] if known is not None else found.leaks
-            self._found[_key(found)] = found._replace(leaks=leaks)
+            self._found[_key(found)] = Found(found.nodeid, found.location, found.mode, leaks)
             if found.mode == "fail":
                 from pytest_taskleak import outcome  # noqa: PLC0415 - needed only when something leaks
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _ATTRIBUTE = "taskleak"
 
 
-class Found(NamedTuple):
+class Found:
     """The leaks of one test or fixture.
 
     Attributes:
@@ -22,10 +22,11 @@ class Found(NamedTuple):
         leaks: At least one.
     """
 
-    nodeid: str
-    location: Sequence[Any]
-    mode: str
-    leaks: list[Leak]
+    def __init__(self, nodeid: str, location: Sequence[Any], mode: str, leaks: list[Leak]) -> None:
+        self.nodeid = nodeid
+        self.location = location
+        self.mode = mode
+        self.leaks = leaks
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` makes it again."""

@@ -12,10 +12,11 @@ from pytest_taskleak.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pytest_taskleak.findings import Unawaited
     from pytest_taskleak.leak import Leak
     from pytest_taskleak.model import Call, Owner
     from pytest_taskleak.places import Places
-    from pytest_taskleak.watch import Unawaited, Watcher
+    from pytest_taskleak.watch import Watcher
 
 
 class Lost:

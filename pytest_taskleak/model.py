@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -116,30 +116,6 @@ COUNTED: dict[Kind, str] = {
     "open-loop": "loops",
 }
 """What is counted around each test, by what it would be a leak of."""
-
-
-class Place(NamedTuple):
-    """A line of code that a person can open.
-
-    Attributes:
-        path: As written by the interpreter, absolute where it can be.
-        line: Counted from 1.
-        function: Qualified name.
-        column: Where the expression starts, counted from 0 in characters; None where unknown.
-        end_column: Where it ends, None where unknown or on another line.
-        own: Whether it is the project's own code: not the standard library's, not an installed package's.
-        module: The path reduced to what does not change with the machine, for fingerprints.
-        first_line: The first line of the function.
-    """
-
-    path: str
-    line: int
-    function: str
-    column: int | None
-    end_column: int | None
-    own: bool
-    module: str
-    first_line: int
 
 
 Call = tuple["CodeType", int]

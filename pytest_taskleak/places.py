@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_taskleak.distributions import INSTALLED, checkout_of, distribution_of, normalized
-from pytest_taskleak.model import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType
 
+    from pytest_taskleak.findings import Place
     from pytest_taskleak.model import Call
 
 ASYNCIO = f"{Path(asyncio.__file__).parent}{os.sep}"
@@ -59,6 +59,8 @@ class Places:
 
     def place(self, call: Call) -> Place:
         """The line of a recorded call."""
+        from pytest_taskleak.findings import Place  # noqa: PLC0415 - needed only when something leaks
+
         code, instruction = call
         line, column, end_column = _position(code, instruction)
         return Place(
@@ -78,6 +80,8 @@ class Places:
 
     def line(self, path: str, line: int, function: str = "") -> Place:
         """A line of which no code is at hand."""
+        from pytest_taskleak.findings import Place  # noqa: PLC0415 - as above
+
         return Place(path, line, function, None, None, self.own(path), self._module(path), line)
 
     def library(self, *places: Place) -> tuple[str, str] | None:

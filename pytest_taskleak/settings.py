@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import pytest
 
@@ -91,7 +91,7 @@ class Settings:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.expect for name in (task, coroutine))
 
 
-class Growing(NamedTuple):
+class Growing:
     """How the growth of a whole run is looked at.
 
     Attributes:
@@ -100,9 +100,10 @@ class Growing(NamedTuple):
         freezes: Whether what is there before the first test is frozen (`gc.freeze`), which makes counting cheap.
     """
 
-    plot: Path | None
-    limit: float | None
-    freezes: bool = True
+    def __init__(self, plot: Path | None, limit: float | None, *, freezes: bool = True) -> None:
+        self.plot = plot
+        self.limit = limit
+        self.freezes = freezes
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import pytest
 
@@ -111,11 +111,12 @@ def plot(text: str) -> Path:
     return _writable(where, text)
 
 
-class Report(NamedTuple):
+class Report:
     """A report of the run that is asked for: one of `FORMATS`, and the file."""
 
-    format: str
-    path: Path
+    def __init__(self, kind: str, path: Path) -> None:
+        self.format = kind
+        self.path = path
 
 
 FORMATS = {

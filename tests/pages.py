@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from pytest_taskleak import report
+from pytest_taskleak.findings import Place
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import Place
 
 HERE = Path(__file__)
 

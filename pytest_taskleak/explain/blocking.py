@@ -14,8 +14,8 @@ from pytest_taskleak.leak import Leak
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_taskleak.findings import Stall
-    from pytest_taskleak.model import Owner, Place
+    from pytest_taskleak.findings import Place, Stall
+    from pytest_taskleak.model import Owner
     from pytest_taskleak.places import Places
 
 _BY_MODULE = {

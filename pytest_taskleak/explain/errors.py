@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, TracebackType
 
-    from pytest_taskleak.model import Call, Kind, Owner, Place
+    from pytest_taskleak.findings import Place
+    from pytest_taskleak.model import Call, Kind, Owner
     from pytest_taskleak.places import Places
 
 
@@ -70,7 +71,7 @@ def describe_unawaited(found: Any, owner: Owner | None, created: Sequence[Call],
     """Say that a coroutine was made and never awaited.
 
     Args:
-        found: What is known of it, a `watch.Unawaited`.
+        found: What is known of it, a `findings.Unawaited`.
         owner: Who made it.
         created: The frames that made it, the innermost first, where they are known other than by its origin.
         places: Tells whose code is whose.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_taskleak.explain.causes.row import Row
-    from pytest_taskleak.model import Place
+    from pytest_taskleak.findings import Place
 
 _MAKERS = ("create_task", "ensure_future")
 _OF_TASKS = ("pending", "lost-exception")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.model import Call, Kind, Owner, Place
+    from pytest_taskleak.findings import Place
+    from pytest_taskleak.model import Call, Kind, Owner
     from pytest_taskleak.places import Places
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
-    from pytest_taskleak.findings import Outlook
+    from pytest_taskleak.findings import Outlook, Place
     from pytest_taskleak.leak import Link
-    from pytest_taskleak.model import Call, Kind, Origin, Owner, Place
+    from pytest_taskleak.model import Call, Kind, Origin, Owner
     from pytest_taskleak.places import Places
 
 

@@ -18,8 +18,9 @@ from pytest_taskleak.leak import Leak
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pytest_taskleak.findings import Place
     from pytest_taskleak.growth.heap import Reach, Root
-    from pytest_taskleak.model import Owner, Place
+    from pytest_taskleak.model import Owner
     from pytest_taskleak.places import Places
 
 _MOST = 20

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
 
-class Rule(NamedTuple):
+class Rule:
     """Tasks that are not looked at.
 
     Attributes:
@@ -22,12 +22,22 @@ class Rule(NamedTuple):
         at_most: How many of them a loop may have; None for any number.
     """
 
-    name: str
-    reason: str
-    coroutine: str
-    file: str = ""
-    carries: bool = False
-    at_most: int | None = None
+    def __init__(  # noqa: PLR0913 - all that a rule says
+        self,
+        name: str,
+        reason: str,
+        coroutine: str,
+        *,
+        file: str = "",
+        carries: bool = False,
+        at_most: int | None = None,
+    ) -> None:
+        self.name = name
+        self.reason = reason
+        self.coroutine = coroutine
+        self.file = file
+        self.carries = carries
+        self.at_most = at_most
 
     def matches(self, coroutine: object) -> bool:
         """Whether the rule speaks of a task that runs `coroutine`."""

@@ -13,8 +13,8 @@ from pytest_taskleak.report.text import grouped, one_line, source_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_taskleak.findings import Place
     from pytest_taskleak.leak import Leak
-    from pytest_taskleak.model import Place
 
 VERSION = 1
 """Raised where a reader of the version before would misread the document; additions do not raise it."""

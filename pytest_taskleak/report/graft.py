@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType
 
+    from pytest_taskleak.findings import Place
     from pytest_taskleak.leak import Leak
-    from pytest_taskleak.model import Place
 
 _CONTEXT = 3
 """Lines of source shown above the line to change: pytest would show its whole function."""

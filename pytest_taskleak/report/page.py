@@ -23,8 +23,8 @@ from pytest_taskleak.report.text import grouped, owner_label, summary, task_labe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_taskleak.findings import Place
     from pytest_taskleak.leak import Leak
-    from pytest_taskleak.model import Place
 
     Found = Sequence[tuple[str, str, Sequence[Leak]]]
     View = dict[str, Any]

@@ -15,8 +15,8 @@ from pytest_taskleak.report.advice import advice
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_taskleak.findings import Place
     from pytest_taskleak.leak import Leak
-    from pytest_taskleak.model import Place
 
 _WIDTH = 79
 """Columns for sentences; paths and source lines are as long as they are."""

@@ -1,7 +1,7 @@
 """What asyncio does, as it happens: the only room that wraps anything. It writes facts and decides nothing."""
 
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin, Unawaited, origin_of
+from pytest_taskleak.watch.records import Listener, LoopRecord, ThreadOrigin, origin_of
 from pytest_taskleak.watch.registers import Made, Register
 from pytest_taskleak.watch.things import Things
 from pytest_taskleak.watch.watcher import Watcher
@@ -15,7 +15,6 @@ __all__ = [
     "Register",
     "Things",
     "ThreadOrigin",
-    "Unawaited",
     "Watcher",
     "Workers",
     "executor_of",

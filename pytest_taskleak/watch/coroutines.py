@@ -13,13 +13,13 @@ from weakref import WeakSet
 
 from pytest_taskleak.watch.calls import capture
 from pytest_taskleak.watch.patching import Patch
-from pytest_taskleak.watch.records import Unawaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from types import CodeType, CoroutineType, FrameType
 
     from pytest_taskleak.model import Owner
+    from pytest_taskleak.watch.collector import Collector
     from pytest_taskleak.watch.records import Listener
 
 _frame: Callable[[int], FrameType] = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -73,36 +73,44 @@ class Coroutines:
         swept: Whether nothing young is older than the test that runs, or than the end of the one before it.
     """
 
-    def __init__(self, kinds: Collection[str], busy: Busy, *, own: Callable[[str], bool], listener: Listener) -> None:
+    def __init__(
+        self,
+        kinds: Collection[str],
+        busy: Busy,
+        collector: Collector,
+        *,
+        own: Callable[[str], bool],
+        listener: Listener,
+    ) -> None:
         """Make one that wraps nothing yet.
 
         Args:
             kinds: What is looked for; without coroutines, nothing is wrapped.
             busy: Who is busy.
+            collector: Tells when garbage is collected.
             own: Whether a file is the project's own code.
             listener: Told of them.
         """
         self._wanted = "coroutines" in kinds
         self._busy = busy
+        self._collector = collector
         self._own = own
         self._listener = listener
         self._handling: tuple[object, ...] = ()
         self._contexts: WeakSet[Any] = WeakSet()
         self._collecting: int | None = None
-        self._old = False
+        self._old = self._sweeping = False
         self.swept = False
 
     def start(self) -> list[Patch]:
         """Wrap what the interpreter calls, where that is wanted."""
         if not self._wanted:
             return []
-        gc.callbacks.append(self._collector)
+        self._collector.hear(self._collected)
         return [Patch(warnings, _NAME, self._warn_unawaited_coroutine)]
 
     def stop(self) -> None:
-        """Hear of collections no more; harmless when repeated."""
-        if self._collector in gc.callbacks:
-            gc.callbacks.remove(self._collector)
+        """Forget everything; harmless when repeated."""
         self._handling = ()
         self._contexts.clear()
 
@@ -126,17 +134,19 @@ class Coroutines:
         they do, of whatever age it is then.
         """
         if self.sweeps:
-            gc.collect(_YOUNG)
+            self._old, self._sweeping = not self.swept, True  # the collector may not tell of it
+            self._collector.collect(_YOUNG)
+            self._sweeping = False
             self.swept = True
         else:
             self.swept = False
 
     # -- what the interpreter calls
 
-    def _collector(self, phase: str, info: dict[str, Any]) -> None:
+    def _collected(self, phase: str, generation: int) -> None:
         self._collecting = threading.get_ident() if phase == "start" else None
         # What is young was made since the test before this one, if its end was swept.
-        self._old = info["generation"] > _YOUNG or not self.swept or not _GENERATIONS
+        self._old = generation > _YOUNG or not self.swept or not _GENERATIONS
 
     def _warn_unawaited_coroutine(self, original: Callable[..., Any], patch: Patch) -> Callable[..., Any]:
         warn = warnings.warn
@@ -161,8 +171,10 @@ class Coroutines:
     def _is_told(self, coro: CoroutineType[Any, Any, Any], frame: FrameType | None) -> bool:
         if not self._is_pytests_to_handle() or _is_ignored(_words(coro), frame):
             return False
+        from pytest_taskleak.findings import Unawaited  # noqa: PLC0415 - needed only where there is such a coroutine
+
         code: CodeType | None = getattr(coro, "cr_code", None)
-        by_collector = self._collecting == threading.get_ident()
+        by_collector = self._sweeping or self._collecting == threading.get_ident()
         found = Unawaited(
             name=coro.__qualname__,
             code=code,

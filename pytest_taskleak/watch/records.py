@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_taskleak.model import Origin
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from types import CodeType
 
+    from pytest_taskleak.findings import Unawaited
     from pytest_taskleak.model import Call, Owner
 
 
@@ -60,29 +60,6 @@ class Listener(Protocol):
 
     def failed(self, error: Exception, /) -> None:
         """Hear of a defect of the recorder's own, which was contained."""
-
-
-class Unawaited(NamedTuple):
-    """A coroutine that was freed and never awaited; nothing of it is kept but code.
-
-    Attributes:
-        name: Its qualified name.
-        code: What it would have run, None for a coroutine that is not written in Python.
-        origin: File, line and function that made it and its callers, the innermost first; empty where the user does
-            not have them tracked.
-        dropped: The frames in which the last reference to it went, the innermost first.
-        busy: On whose behalf that happened, None where unknown.
-        phase: The phase that pytest was in.
-        old: Whether the collector found it, and it may be of any age.
-    """
-
-    name: str
-    code: CodeType | None
-    origin: tuple[tuple[str, int, str], ...]
-    dropped: tuple[Call, ...]
-    busy: Owner | None
-    phase: str
-    old: bool
 
 
 class LoopRecord:

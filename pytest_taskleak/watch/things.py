@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import os
 import sys
 import weakref
@@ -87,15 +86,8 @@ class Things:
         """How many go on, by the names of `model.COUNTED`."""
         return {COUNTED[kind]: len(register.alive()) for kind, register in self.registers.items()}
 
-    def start(self) -> None:
-        """Begin to follow the collector; harmless when repeated."""
-        if self.registers and self._collected not in gc.callbacks:
-            gc.callbacks.append(self._collected)
-
     def stop(self) -> None:
         """Forget everything; harmless when repeated."""
-        if self._collected in gc.callbacks:
-            gc.callbacks.remove(self._collected)
         for register in self.registers.values():
             register.entries.clear()
         if self.futures is not None:
@@ -109,9 +101,9 @@ class Things:
         if self.futures is not None and self.futures.entries and "future" not in self.registers:
             self.futures.tidy()
 
-    def _collected(self, phase: str, info: dict[str, int]) -> None:
+    def collected(self, phase: str, generation: int) -> None:
         """Let go of what has ended where the collector was at work anyway: after a burst nothing else might."""
-        if phase == "stop" and info["generation"]:
+        if phase == "stop" and generation:
             for register in self.registers.values():
                 if len(register.entries) > SPARE:
                     register.tidy()

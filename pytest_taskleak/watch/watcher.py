@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_taskleak.model import Origin, Owner
 from pytest_taskleak.watch.calls import know_runners
+from pytest_taskleak.watch.collector import Collector
 from pytest_taskleak.watch.coroutines import Coroutines
 from pytest_taskleak.watch.patching import Patch
 from pytest_taskleak.watch.records import ATTRIBUTE, LoopRecord, ThreadOrigin, origin_of
@@ -86,9 +87,10 @@ class Watcher:
         self.owner_set = self._owner.get
         self._closing: set[int] = set()
         self.known: dict[int, LoopRecord] = {}
+        self._collector = Collector()
         self.things = Things(kinds, self, self._owner, own=own, listener=listener)
         self.workers = Workers(kinds, self, self._owner, own=own, listener=listener)
-        self.coroutines = Coroutines(kinds, self, own=own, listener=listener)
+        self.coroutines = Coroutines(kinds, self, self._collector, own=own, listener=listener)
         self._tasks = Tasks(
             *(self, self._owner, self._closing),
             carriers=carriers,
@@ -118,7 +120,8 @@ class Watcher:
         self.imported = len(sys.modules)
         know_runners()
         if not self._patches:
-            self.things.start()
+            if self.things.registers:
+                self._collector.hear(self.things.collected)
             self._patches += self.coroutines.start()
             self._patch(threading.Thread, start=self.workers.thread_start)
             self._patch(asyncio.Runner, close=self._runner_close)
@@ -154,7 +157,7 @@ class Watcher:
         self.known.clear()
         self.imported = 0
         self.at = _nowhere
-        for part in (self.things, self.workers, self.coroutines):
+        for part in (self._collector, self.things, self.workers, self.coroutines):
             part.stop()
         self.current = None
 

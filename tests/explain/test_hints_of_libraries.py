@@ -19,7 +19,8 @@ from leaking import Cases, found, start, turns, until
 from pytest_taskleak.explain import hints
 from pytest_taskleak.explain.causes import TABLE
 from pytest_taskleak.explain.causes.libraries import LIBRARIES
-from pytest_taskleak.model import Kind, Place
+from pytest_taskleak.findings import Place
+from pytest_taskleak.model import Kind
 
 CASES = Cases()
 leaks, waits = CASES.leaks, CASES.waits

@@ -18,10 +18,11 @@ from pytest_taskleak import assert_no_leaks, explain
 from pytest_taskleak.explain.causes import TABLE
 from pytest_taskleak.explain.causes.things import ERRORS, THINGS
 from pytest_taskleak.explain.causes.workers import WORKERS
+from pytest_taskleak.findings import Unawaited
 from pytest_taskleak.model import Owner
 from pytest_taskleak.places import Places
 from pytest_taskleak.watch.calls import capture
-from pytest_taskleak.watch.records import Unawaited, origin_of
+from pytest_taskleak.watch.records import origin_of
 
 PLACES = Places(Path(__file__).parents[2])
 OWNER = Owner("test", "test_it.py::test_it", "test_it")

@@ -247,6 +247,7 @@ def test_the_hint_is_for_what_blocked(project, judged, line, call, hint):
             threads = [threading.Timer(0.3, job) for job in jobs]
             for thread in threads:
                 thread.start()
+            await asyncio.sleep(0)  # to start them may take long as well
             {line}
             for end in (pool.shutdown, *(thread.join for thread in threads)):
                 await asyncio.to_thread(end)

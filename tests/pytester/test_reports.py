@@ -12,8 +12,9 @@ import pytest
 
 import pytest_taskleak.report
 from pytest_taskleak import drawing, files, report
+from pytest_taskleak.findings import Place
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import Kind, Place
+from pytest_taskleak.model import Kind
 
 SCHEMA = json.loads((Path(pytest_taskleak.report.__file__).parent / "schema.json").read_text(encoding="utf-8"))
 

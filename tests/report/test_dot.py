@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from pytest_taskleak import drawing
+from pytest_taskleak.findings import Place
 from pytest_taskleak.leak import Leak
-from pytest_taskleak.model import Place
 from pytest_taskleak.report import as_dot
 
 needs_graphviz = pytest.mark.skipif(
