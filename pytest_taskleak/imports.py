@@ -48,7 +48,7 @@ def lazily(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: The package.
-        where: Its modules, by the names to be found in the package. No name may be that of a module as well.
+        where: Its modules, by the names to be found in the package. The name of a module stands for the module.
     """
 
     def find(name: str) -> Any:
@@ -56,7 +56,7 @@ def lazily(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         with straight():
             module = importlib.import_module(f"{package}.{where[name]}")
-        found = vars(sys.modules[package])[name] = getattr(module, name)
+        found = vars(sys.modules[package])[name] = module if where[name] == name else getattr(module, name)
         return found
 
     return find

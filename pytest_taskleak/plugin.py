@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_taskleak.imports import straight
-
-with straight():
-    from pytest_taskleak.ledger import Ledger
-    from pytest_taskleak.letter import Letter
-    from pytest_taskleak.settings import MARKER, Options, add_options
+from pytest_taskleak.ledger import Ledger
+from pytest_taskleak.letter import Letter
+from pytest_taskleak.settings import MARKER, Options, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,7 +66,7 @@ class _Tests:
         self._config = config
         self._options = options
         self._listener = _Phases(self, config.stash.get(_LEDGER, None))
-        self.listen(listen=True)  # where all tests run elsewhere (xdist's controller), only their reports are seen
+        self._listens = False
 
     @functools.cached_property
     def run(self) -> Run:
@@ -81,10 +79,19 @@ class _Tests:
         return run
 
     def listen(self, *, listen: bool) -> None:
+        if listen is self._listens:
+            return
+        self._listens = listen
         if listen:
             self._config.pluginmanager.register(self._listener, "taskleak-phases")
         else:
             self._config.pluginmanager.unregister(self._listener)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        loops = self._config.hook.pytest_runtestloop.get_hookimpls()
+        if any(not (it.wrapper or it.hookwrapper) and it.plugin_name != "main" for it in loops):
+            self.listen(listen=True)  # tests may all run elsewhere (xdist's controller): their reports are seen
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

@@ -82,7 +82,7 @@ class Run:
         self._running = Running(config, self, self._gate.watcher)
         self._told = told or _nobody
         self._holding = self._repeating = False
-        self._listens = True
+        self._listens: bool | None = None  # as nobody has said so far
         self._judged_by: Settings | None = None
         self._attempt: Attempt | None = None
         self._hook: Any = None  # while a test runs whose reports are held, the hooks in force for it

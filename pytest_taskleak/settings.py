@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,25 @@ from pytest_taskleak.model import GRACE, KINDS, SEARCH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+    from typing import NotRequired, TypedDict
+
+    class Show(TypedDict):
+        """How details are shown.
+
+        Attributes:
+            verbosity: pytest's.
+            root: The folder that paths are relative to.
+            command: How the same is looked for in one test.
+            rootdir: The folder that node ids begin at.
+            counts: How much went on before the test and after it, where that is known.
+        """
+
+        verbosity: int
+        root: str
+        command: NotRequired[str]
+        rootdir: NotRequired[str]
+        counts: NotRequired[Mapping[str, tuple[int, int]]]
+
 
 DEFAULT_KINDS = tuple(KINDS)
 """What is looked for where nothing else is said."""
@@ -26,24 +45,6 @@ MARKER = (
     "expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
 )
 _ARGUMENTS = ("mode", "grace", "strict", "cancel", "blocked", "expect", "repeat", "reason")
-
-
-class Show(TypedDict):
-    """How details are shown.
-
-    Attributes:
-        verbosity: pytest's.
-        root: The folder that paths are relative to.
-        command: How the same is looked for in one test.
-        rootdir: The folder that node ids begin at.
-        counts: How much went on before the test and after it, where that is known.
-    """
-
-    verbosity: int
-    root: str
-    command: NotRequired[str]
-    rootdir: NotRequired[str]
-    counts: NotRequired[Mapping[str, tuple[int, int]]]
 
 
 class Settings:
