@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import peers
 from table import Row, surroundings, table
 
 if TYPE_CHECKING:
@@ -48,9 +49,30 @@ PROGRAMS = {
 """By name the programs that print figures of their own."""
 
 
+OF_THE_QUEUE = ("queue", "idle", "scaling", "redis")
+"""Areas whose peers are libraries: they run in an environment with pinned versions of those."""
+
+ROWS = """
+import dataclasses, importlib, json, sys
+print(json.dumps([dataclasses.asdict(row) for row in importlib.import_module(sys.argv[1]).rows()]))
+"""
+
+
 def _rows_of(area: str) -> Iterator[Row]:
+    if area in OF_THE_QUEUE:
+        python = peers.environment("queue", peers.QUEUE)
+        command, here = [python, "-c", ROWS, AREAS[area][0]], Path(__file__).parent
+        done = subprocess.run(command, cwd=here, check=True, stdout=subprocess.PIPE, text=True)
+        return (Row(**row) for row in json.loads(done.stdout.splitlines()[-1]))
     module: Any = importlib.import_module(AREAS[area][0])
     return module.rows()
+
+
+def _peers() -> str:
+    """What took part in an area, by environment, in lines."""
+    return "".join(
+        f"\n   {name}: {', '.join(it.replace('==', ' ') for it in them)}" for name, them in peers.used.items()
+    )
 
 
 def run(
@@ -71,8 +93,9 @@ def run(
                 sys.stdout.flush()  # into a file or a pipe, the program's figures would come before their title
                 subprocess.run([sys.executable, str(program)], check=True)
                 continue
+            peers.used.clear()
             found[area] = list(rows_of(area))
-            say(f"\n{table(AREAS[area][1], found[area])}")
+            say(f"\n{table(AREAS[area][1] + _peers(), found[area])}")
         except Exception:  # noqa: BLE001 - the other areas' tables must not be lost
             failed.append(f"{area}: {traceback.format_exc()}")
             say(f"\n== {area}: failed, see the end")

@@ -79,8 +79,8 @@ def rows() -> Iterator[Row]:
                     options,
                 )
                 for number, (name, head, test, conftest, *_) in enumerate(KINDS)
-                for options in ((), suites.WITH)
+                for options in (suites.WITHOUT, suites.WITH)
             }
             for name, *_, limit, aim in KINDS:
-                ratio = asked[name, suites.WITH].result() / asked[name, ()].result()
+                ratio = asked[name, suites.WITH].result() / asked[name, suites.WITHOUT].result()
                 yield Row(f"{name}, {version}", "no plugin", ratio, limit=limit, aim=aim, digits=4)

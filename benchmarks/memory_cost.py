@@ -92,7 +92,7 @@ def rows() -> Iterator[Row]:
     python = peers.environment("plugin", [*peers.HARNESS, *peers.PROJECT])
     with tempfile.TemporaryDirectory() as place:
         folder = suites.written(Path(place), SUITE, "", 0, SAMPLER)
-        none, before = _samples(python, folder)
+        none, before = _samples(python, folder, *suites.WITHOUT)
         ours, after = _samples(python, folder, *suites.WITH)
     yield Row(f"resident after {TESTS:,} async tests", "no plugin", ours - none, "MB more", 10, digits=1)
     half = len(after) // 2

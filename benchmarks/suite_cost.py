@@ -66,13 +66,12 @@ def rows() -> Iterator[Row]:
         plain = suites.written(folder / "plain", *suite)
         tasks = suites.written(folder / "tasks", *suite, ONLY_TASKS)
         bare = suites.written(folder / "bare", *suite, MARK.format(args=""))
-        marked = ("-p", "pyleak.pytest_plugin")
         ways = {
-            "none": lambda: suites.ran(python, plain)[0],
+            "none": lambda: suites.ran(python, plain, *suites.WITHOUT)[0],
             "taskleak": lambda: suites.ran(python, plain, *suites.WITH)[0],
             "taskleak again": lambda: suites.ran(python, plain, *suites.WITH)[0],
-            "none again": lambda: suites.ran(python, plain)[0],
-            "pyleak 0.2.0, tasks only": lambda: suites.ran(pyleak, tasks, *marked)[0],
+            "none again": lambda: suites.ran(python, plain, *suites.WITHOUT)[0],
+            "pyleak 0.2.0, tasks only": lambda: suites.ran(pyleak, tasks)[0],
         }
         seconds: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
@@ -85,7 +84,7 @@ def rows() -> Iterator[Row]:
         median = statistics.median(none)
         peer = statistics.median(seconds["pyleak 0.2.0, tasks only"]) / median
         yield Row("the same with pyleak 0.2.0, tasks only", "no plugin", peer, digits=1)
-        once = suites.ran(pyleak, bare, *marked)[0]  # it takes long, so once
+        once = suites.ran(pyleak, bare)[0]  # it takes long, so once
         yield Row("the same with pyleak 0.2.0, bare marker", "no plugin", once / median, digits=1)
         yield from _growth(folder, python)
 

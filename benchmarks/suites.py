@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-ALONE = (
-    *("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"),
+ALIKE = (
+    *("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"),
     *("-p", "no:cacheprovider", "-q"),
 )
-"""Nothing that happens to be installed takes part."""
+"""What all runs are given."""
 
-WITH = ("-p", "taskleak")
+WITH = ()
+WITHOUT = ("-p", "no:taskleak")
+"""pytest loads what is installed, as it does for users; the environments have nothing that does not take part."""
 
 ASYNCHRONOUS = """
 import asyncio
@@ -56,7 +58,7 @@ def written(folder: Path, head: str, test: str, tests: int, conftest: str = "") 
 def surroundings(seed: int = 0) -> dict[str, str]:
     """The environment in which two runs do the same."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
-    return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": str(seed)}
+    return {**kept, "PYTHONHASHSEED": str(seed)}
 
 
 def ran(python: str, folder: Path, *options: str, ok: Sequence[int] = (0,)) -> tuple[float, float]:
@@ -65,7 +67,7 @@ def ran(python: str, folder: Path, *options: str, ok: Sequence[int] = (0,)) -> t
     Raises:
         ValueError: For an exit code that is not in `ok`, with what was printed.
     """
-    command = [python, "-m", "pytest", *ALONE, *options]
+    command = [python, "-m", "pytest", *ALIKE, *options]
     begin, spent = time.perf_counter(), _children()
     done = subprocess.run(command, cwd=folder, env=surroundings(), capture_output=True, text=True, check=False)
     wall, spent = time.perf_counter() - begin, _children() - spent
@@ -87,7 +89,7 @@ def _children() -> float:
 
 def instructions(python: str, folder: Path, *options: str, seed: int = 0) -> int:
     """The instructions of such a run, by cachegrind; an outcome other than all passed is an error."""
-    command = [python, "-m", "pytest", *ALONE, *options]
+    command = [python, "-m", "pytest", *ALIKE, *options]
     environment = surroundings(seed)
     # The first run compiles what it imports.
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)

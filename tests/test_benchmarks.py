@@ -74,6 +74,17 @@ def test_a_row_of_any_unit_fits_a_terminal_s_width(bench, measured, unit, limit,
     assert len(line) <= 100
 
 
+def test_a_table_tells_the_versions_of_the_peers(bench):
+    said, peers = [], importlib.import_module("peers")
+
+    def rows(_area):
+        peers.used["pyleak"] = ["pytest==9.2.0", "pyleak==0.2.0"]
+        yield bench.Row("what is asked", "pyleak", 1.0)
+
+    bench.run(["suite"], said.append, rows)
+    assert "pyleak: pytest 9.2.0, pyleak 0.2.0" in said[0].splitlines()[2]
+
+
 @pytest.mark.parametrize(("measured", "word"), [(1.009, "aim met"), (1.015, "reached"), (1.03, "MISSED")])
 def test_a_row_tells_its_limit_and_its_aim_apart(bench, measured, word):
     line = bench.Row("a test", "no plugin", measured, limit=1.02, aim=1.01, digits=3).line()
