@@ -213,8 +213,6 @@ class Run:
         try:
             if not watcher.users:
                 gate.start()
-            if gate.is_watched:
-                gate.watch(0.0)  # what the last test asked for, if its end could not be looked at
             coroutines = watcher.coroutines
             if not coroutines.swept and coroutines.sweeps and fixtures.is_asynchronous(item):
                 with self._finalizers:

@@ -47,12 +47,18 @@ def _sleep(local: Locals, loop: asyncio.AbstractEventLoop, _inner: Wait) -> Wait
     handle: asyncio.TimerHandle | None = local.get("h")
     if handle is None:
         return Wait("spins", "it is ready at every turn of the loop", "spins")
-    left = max(0.0, handle.when() - loop.time())
-    return Wait(f"sleeps until +{left:.{0 if left >= _LONG else 1}f} s", "", "sleep")
+    left = handle.when() - loop.time()
+    if left <= 0:
+        return Wait("has slept", "its loop has not turned since", "sleep")
+    digits = 0 if left >= _LONG else 1 if left >= _SHORT else 3
+    return Wait(f"sleeps until +{left:.{digits}f} s", "", "sleep")
 
 
 _LONG = 9.95
 """Seconds from which on a tenth of one is no news."""
+
+_SHORT = 0.05
+"""Seconds below which a tenth of one is no answer."""
 
 
 def _plain(name: str, detail: str = "") -> Describe:

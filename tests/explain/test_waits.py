@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 from pathlib import Path
@@ -181,6 +182,17 @@ async def through_a_generator():
 async def test_each_wait_has_its_words(coroutine, verdict, detail):
     async with words(call(coroutine())) as now:
         assert (now.wait.verdict, now.wait.detail) == (verdict, detail)
+
+
+async def test_a_sleep_of_milliseconds_is_not_told_as_none():
+    async with words(call(asyncio.sleep(0.04))) as now:
+        assert re.fullmatch(r"sleeps until \+0\.0[0-4]\d s", now.wait.verdict)
+
+
+async def test_a_sleep_whose_time_is_up_is_told_as_over(monkeypatch):
+    monkeypatch.setattr(asyncio.TimerHandle, "when", lambda _handle: 0.0)
+    async with words(call(asyncio.sleep(3600))) as now:
+        assert (now.wait.verdict, now.wait.detail) == ("has slept", "its loop has not turned since")
 
 
 async def test_a_timeout_around_a_wait_does_not_hide_it():
