@@ -82,6 +82,8 @@ class Lost:
         future = context.get("task") or context.get("future")
         if isinstance(future, asyncio.Task):
             if judge.tells_of_pending(message):
+                if judge.ignored_by([future]):  # pyright: ignore[reportUnknownArgumentType] - a task of anything
+                    return False
                 return self._task(loop, future, None)  # pyright: ignore[reportUnknownArgumentType] - a task of anything
             if judge.tells_of_unretrieved(message) and error is not None:
                 return self._task(loop, future, error)  # pyright: ignore[reportUnknownArgumentType] - as above

@@ -655,6 +655,33 @@ def test_a_task_collected_while_pending_in_the_test_is_blamed_on_it(judged):
     assert ONE in text
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_what_asyncio_makes_for_a_collected_generator_is_no_leak_when_its_loop_is_closed_by_hand(project, turns):
+    """It is destroyed with its loop, or not even made: asyncio complains of its own task, as without the plugin."""
+    project.write(
+        source=f"""
+        async def numbers():
+            while True:
+                yield 1
+
+        async def take_one():
+            async for number in numbers():
+                break
+            for _ in range({turns}):
+                await asyncio.sleep(0)
+
+        def test_takes_one():
+            loop = asyncio.new_event_loop()
+            try:
+                loop.run_until_complete(take_one())
+            finally:
+                loop.close()
+    """
+    )
+    project.run_apart().assert_outcomes(passed=1)
+    assert "taskleak" not in project.run_apart("-q").stdout.str()
+
+
 def test_a_task_collected_while_a_later_test_runs_is_blamed_on_the_one_that_made_it(judged):
     words, text = judged(
         WIDE
