@@ -7,7 +7,7 @@ import gc
 import traceback
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from pytest_taskleak import judge
+from pytest_taskleak import explain, judge
 from pytest_taskleak.judge import pending
 from pytest_taskleak.watch import Watcher
 
@@ -171,6 +171,8 @@ class Gate(Generic[J]):
         """Judges blocked loops; made where a test may not block its loop."""
         from pytest_taskleak.stalls import Stalls  # noqa: PLC0415 - needed only where it is asked for
 
+        # What may be needed inside of a step is imported before: that would block the loop as well.
+        _ = self.detector, explain.describe_callback, explain.describe_lost
         stalls = Stalls(self.watcher, self._places, self.failed)
         stalls.elsewhere = self.blocked
         self._watches = True

@@ -203,6 +203,23 @@ def test_a_leak_beside_it_is_told_apart(judged):
     assert "2 causes, 1 leaked task and 1 blocked loop in 1 test" in text
 
 
+@pytest.mark.parametrize("seconds", ["0", "5"])
+def test_what_a_step_may_need_of_the_plugin_is_imported_before_it(project, seconds):
+    """An import takes as long as much that blocks a loop."""
+    project.write(
+        source="""
+        import sys
+
+        async def test_it():
+            modules = {"detector", "lost", "explain.errors", "explain.words"}
+            print("imported", len(modules & {name.partition(".")[2] for name in sys.modules if "taskleak." in name}))
+    """
+    )
+    result = project.run_apart(f"--taskleak-blocked={seconds}", "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"*imported {0 if seconds == '0' else 4}*"])
+
+
 # -- what mends it
 
 
