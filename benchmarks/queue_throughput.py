@@ -161,6 +161,51 @@ async def least_that_is_promised() -> AsyncGenerator[Send, None]:
     yield send
 
 
+class _Receipt(asyncio.Future[int]):
+    """A future that is the message as well, and hears of its own cancellation."""
+
+    __slots__ = ("body", "context", "queued")
+
+    body: int
+    context: Context
+    queued: bool
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Take the message out, too."""
+        self.queued = False
+        return super().cancel(msg)
+
+
+@asynccontextmanager
+async def least_by_a_future_of_its_own() -> AsyncGenerator[Send, None]:
+    """The same promises with a kind of future whose `cancel` withdraws it: no callback to add and to remove."""
+    loop = asyncio.get_running_loop()
+    lane: deque[_Receipt] = deque()
+    step: Any = _steps()
+    step.send(None)
+
+    def work() -> None:
+        while lane:
+            receipt = lane.popleft()
+            if receipt.queued:
+                receipt.queued = False
+                body, context = receipt.body, receipt.context
+                del receipt.body, receipt.context
+                context.run(step.send, (receipt, body))
+
+    def send(_chat: int, message: int) -> asyncio.Future[int]:
+        if asyncio.get_running_loop() is not loop:
+            raise RuntimeError("another loop's queue")
+        receipt = _Receipt(loop=loop)
+        receipt.body, receipt.context, receipt.queued = message, copy_context(), True
+        if not lane:
+            loop.call_soon(work)
+        lane.append(receipt)
+        return receipt
+
+    yield send
+
+
 @asynccontextmanager
 async def message_queue() -> AsyncGenerator[Send, None]:
     """`reference_queue.MessageQueue`: a ready lane of chats and 64 workers."""
@@ -262,6 +307,7 @@ DESIGNS = (
     one_asyncio_queue,
     asyncio_queue_in_context,
     least_that_is_promised,
+    least_by_a_future_of_its_own,
     message_queue,
     message_queue_observed,
     message_queue_metrics,
