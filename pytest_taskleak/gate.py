@@ -69,7 +69,7 @@ class Gate(Generic[J]):
         kinds: What is judged, by the names of `model.KINDS`.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
-        test: The test that is running, None between tests.
+        test: The last test that began, None before the first and when all are over.
         blocked: Seconds beyond which a loop is blocked by what is none of the watched test's own; 0 for off.
         defects: The plugin's own failures, in words, until they are taken.
         has_failed: Whether there ever were any.

@@ -55,7 +55,7 @@ class Places:
 
     def standard(self, filename: str) -> bool:
         """Whether the file is the standard library's, or the interpreter's own."""
-        return filename.startswith(("<", *_STANDARD)) and not any(part in filename for part in INSTALLED)
+        return filename.startswith(_STANDARD) and not any(part in filename for part in INSTALLED)
 
     def place(self, call: Call) -> Place:
         """The line of a recorded call."""

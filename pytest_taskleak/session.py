@@ -118,7 +118,7 @@ class Run:
         return Sentence(self._options, self._known.marked)
 
     def loads(self) -> None:
-        """Import at once what judges, where objects are counted, which would grow by it."""
+        """Import at once what judges; otherwise it is imported at the first need, and counted among a test's objects."""
         _ = self._gate.detector, self._sentence
 
     # -- a test
