@@ -118,7 +118,7 @@ class Run:
         return Sentence(self._options, self._known.marked)
 
     def loads(self) -> None:
-        """Import at once what judges; otherwise it is imported at the first need, and counted among a test's objects."""
+        """Import now what judges; at its first need it would be counted among the objects of a test."""
         _ = self._gate.detector, self._sentence
 
     # -- a test
