@@ -119,11 +119,12 @@ class Intake(Generic[M, R]):
             room.admit(entry)
             if oldest is not None:
                 self.dropped += 1
+                whose = oldest.chat.chat_id
                 self.pool.take_out(oldest)
                 self.pool.gave_up(oldest, "dropped")
                 oldest.fail(
                     MessageDropped(
-                        f"A newer message took the room of this one, the oldest of chat {oldest.chat.chat_id!r}. "
+                        f"A newer message took the room of this one, the oldest of chat {whose!r}. "
                         "Raise the bound, or choose the policy 'wait' or 'reject'."
                     )
                 )
@@ -167,8 +168,9 @@ class Intake(Generic[M, R]):
 
     def _expire(self, message: Message[M, R], deadline: float) -> None:
         message.timer = None
+        chat = message.chat
         error = DeadlineExceeded(
-            f"The message of chat {message.chat.chat_id!r} was not handled within its deadline of {deadline:g} s. "
+            f"The message of chat {chat.chat_id!r} was not handled within its deadline of {deadline:g} s. "
             "Allow more time or find what held it up: get_memory_stats() shows queued messages and busy workers."
         )
         accepted = not message.waiting
@@ -180,4 +182,4 @@ class Intake(Generic[M, R]):
             return
         self.expired += 1
         if message.posted and accepted:
-            self.pool.report("A posted message missed its deadline", message.chat, error)
+            self.pool.report("A posted message missed its deadline", chat, error)

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from reference_queue.errors import LoopEnded
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Hashable
     from contextvars import Context
 
     from reference_queue._lane import Lane
     from reference_queue._pool import Pool, Worker
 
-__all__ = ["Chat", "FromThread", "Message", "Posted"]
+__all__ = ["Chat", "FromThread", "Message", "MessageFuture", "Posted"]
 
 M = TypeVar("M")
 R = TypeVar("R")
 
 
-class Message(Generic[M, R]):
-    """A message and the future of its caller.
+# Filled in by who makes a message: a call of __init__ for each one is felt in the throughput.
+_FIELDS = ("after", "before", "body", "chat", "context", "gone", "since", "timer", "waiting")
 
-    It is itself a done-callback of that future as long as it is queued: that is how the queue learns of a
-    cancellation. The callback is taken off before the future is settled, since running one costs more than
-    all else that is done for a message.
-    """
+
+class Message(Generic[M, R]):
+    """A message and whoever waits for it. What is written here is right where nobody does."""
 
     posted = False
     """Whether nobody waits for its result."""
 
-    # Filled in by who makes it: a call of __init__ for each message is felt in the throughput.
-    __slots__ = ("after", "before", "body", "chat", "context", "future", "gone", "since", "timer", "waiting")
+    if not TYPE_CHECKING:
+        __slots__ = ()  # each class has the fields in slots of its own: a future's layout joins no other
 
-    future: asyncio.Future[R] | None
-    """None in the subclasses, whose callers hold something else."""
     body: M
-    """Deleted when the handling begins, like the context: nothing of a message outlives its need."""
+    """Deleted when the handling begins, like the context, or when it leaves: nothing outlives its need."""
     context: Context
     chat: Chat[M, R]
+    """Deleted when it is settled: by it, whoever holds the future of a message would hold the queue."""
     before: Message[M, R] | None
     """The next older one that is queued for its chat; filled in, like the next, by the chat."""
     after: Message[M, R] | None
@@ -53,24 +51,56 @@ class Message(Generic[M, R]):
     """Whether it waits for room; it is not accepted yet."""
     timer: asyncio.TimerHandle | None
 
-    def __call__(self, _future: asyncio.Future[R]) -> None:
-        """Leave the queue, for the future is done before the handling has begun."""
-        if not self.gone:
-            self.chat.pool.withdraw(self)
-
-    def begin(self) -> bool:
-        """Say whether the message may be handled; after True its caller cannot withdraw it."""
-        # No callback to remove: it is on its way, because the future has been cancelled in this very step.
-        return self.future is not None and self.future.remove_done_callback(self) > 0
+    def left(self) -> bool:
+        """Say, just before it is handled, whether its caller has left; after False the caller cannot any more."""
+        return False
 
     def done(self) -> bool:
         """Say whether nobody waits any more for what becomes of it."""
-        return self.future is None or self.future.done()
+        return True
 
-    def succeed(self, result: R) -> None:
-        """Settle with the result, unless settled."""
-        if self.future is not None and not self.future.done():
-            self.future.set_result(result)
+    def succeed(self, result: R, /) -> None:
+        """Settle with the result; if it is settled, do nothing or raise `asyncio.InvalidStateError`."""
+
+    def fail(self, error: BaseException) -> None:
+        """Settle with the error, unless settled."""
+
+    def abort(self) -> None:
+        """Settle as cancelled, unless settled; it must have left the lanes."""
+
+    def admitted(self) -> None:
+        """Note that it has been let in from the line of those that wait for room."""
+
+
+class MessageFuture(asyncio.Future[R], Message[M, R], Generic[M, R]):
+    """A message that is itself the future of its result: what `MessageQueue.enqueue` hands out.
+
+    One object and no callback to add and to remove, which would cost as much as all else that is done for a
+    message. Whoever settles it while it is queued, as a timeout around its ``await`` does, takes it out of the
+    queue in the loop's next round: not at once, because a finalizer may do it in the midst of the queue's code.
+    """
+
+    __slots__ = _FIELDS
+
+    if not TYPE_CHECKING:
+        # What is written in C: the queue settles a message past the methods for callers, which are below.
+        left = asyncio.Future.done
+        succeed = asyncio.Future.set_result
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the future and withdraw the message, if its handling has not begun; as `asyncio.Future.cancel`."""
+        self._withdraw()
+        return super().cancel(msg)
+
+    def set_result(self, result: R, /) -> None:
+        """Settle the future and withdraw the message, if its handling has not begun."""
+        self._withdraw()
+        super().set_result(result)
+
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        """Settle the future and withdraw the message, if its handling has not begun."""
+        self._withdraw()
+        super().set_exception(exception)
 
     def fail(self, error: BaseException) -> None:
         """Settle with the error, unless settled.
@@ -78,31 +108,32 @@ class Message(Generic[M, R]):
         The error counts as retrieved: who dropped the future has said that the outcome does not matter, and
         "exception was never retrieved", logged by some later garbage collection, would blame the wrong code.
         """
-        if self.future is not None and not self.future.done():
+        if not self.done():
             # On a closed loop the future is settled and only its callbacks, which cannot run, are refused.
             with suppress(RuntimeError):
-                self.future.set_exception(error)
-            self.future.exception()
+                super().set_exception(error)
+            self.exception()
 
-    def cancel(self) -> None:
-        """Settle as cancelled, unless settled; it must have left the lanes."""
-        if self.future is not None:
-            self.future.cancel()
+    def abort(self) -> None:
+        super().cancel()
 
-    def admitted(self) -> None:
-        """Note that it has been let in from the line of those that wait for room."""
+    def _withdraw(self) -> None:
+        # Before the future is settled: who awaits it finds the message gone.
+        if not (self.gone or self.done() or self.get_loop().is_closed()):
+            self.get_loop().call_soon(self._leave, context=self.context)
+
+    def _leave(self) -> None:
+        if not self.gone and self.done():
+            self.chat.pool.withdraw(self)
 
 
 class Posted(Message[M, R]):
     """A message without a caller to answer to; at most somebody waits for it to be accepted."""
 
-    __slots__ = ("acceptance",)
+    __slots__ = (*_FIELDS, "acceptance")
 
     posted = True
     acceptance: asyncio.Future[None] | None
-
-    def begin(self) -> bool:
-        return True
 
     def fail(self, error: BaseException) -> None:
         if self.acceptance is not None and not self.acceptance.done():
@@ -121,12 +152,12 @@ class FromThread(Message[M, R]):
     The thread can cancel the answer at any moment, also between a look at it and the next line.
     """
 
-    __slots__ = ("__weakref__", "answer")
+    __slots__ = (*_FIELDS, "__weakref__", "answer")
 
     answer: concurrent.futures.Future[R]
 
-    def begin(self) -> bool:
-        return self.answer.set_running_or_notify_cancel()
+    def left(self) -> bool:
+        return not self.answer.set_running_or_notify_cancel()
 
     def done(self) -> bool:
         return self.answer.done()
@@ -137,7 +168,7 @@ class FromThread(Message[M, R]):
     def fail(self, error: BaseException) -> None:
         self._settle(lambda: self.answer.set_exception(error))
 
-    def cancel(self) -> None:
+    def abort(self) -> None:
         # An answer that is being computed refuses cancel(): the thread was told so, and waits.
         if not self.answer.cancel():
             self.fail(concurrent.futures.CancelledError())

@@ -130,6 +130,7 @@ class Pool(Generic[M, R]):
         else:
             chat.leave(message)
             self.room.freed(message)
+        del message.chat
         self.forget_if_idle(chat)
 
     # -- what an observed pool tells ---------------------------------------------------------------------
@@ -227,23 +228,23 @@ class Pool(Generic[M, R]):
                     room.queued -= 1
                     if room.watched:
                         room.taken(message)
-                    future = message.future
-                    # Nothing to remove: the callback is on its way, for the future has just been cancelled.
-                    begun = message.begin() if future is None else future.remove_done_callback(message)
-                    if begun:
+                    context = message.context
+                    del message.context
+                    if not message.left():
                         worker.message = message
-                        context = message.context
-                        del message.context
                         waits_for = context.run(step, message)
                         if waits_for is not DONE:
                             await Steps(driver, context, waits_for)
                             budget = batch
                         worker.message = None
                     else:
+                        del message.body
                         self.cancelled += 1
                         self.gave_up(message, "cancelled")
+                    del message.chat
                     if message.timer is not None:
                         message.timer.cancel()
+                        message.timer = None
                     if worker.called_off or cancelling():
                         self._go_on_unless_cancelled(worker, task)
                 budget -= batch - turn
@@ -259,7 +260,7 @@ class Pool(Generic[M, R]):
         """Settle the message with what its handler raised, or report it if nobody can receive it."""
         if isinstance(error, CancelledError):
             self.cancelled += not worker.called_off
-            message.cancel()
+            message.abort()
             return
         self.failed += not worker.called_off
         error.__traceback__ = _of_the_handler(error.__traceback__)
@@ -311,10 +312,12 @@ class Pool(Generic[M, R]):
         worker.asked_by = None
         message, worker.message = worker.message, None
         if message is not None:
+            del message.chat
             if message.timer is not None:
                 message.timer.cancel()
+                message.timer = None
             if not message.done() and not loop.is_closed():
-                message.cancel()
+                message.abort()
         chat, worker.chat = worker.chat, None
         self.looking -= worker.looking
         worker.looking = False

@@ -92,15 +92,11 @@ def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, 
             result = yield from awaitable
             if not worker.called_off:
                 pool.completed += 1
-            future = message.future
-            if future is None:
+            try:  # noqa: SIM105 - suppress() costs, and so does a look: callers rarely go
                 message.succeed(result)
-            else:
-                try:  # noqa: SIM105 - suppress() costs, and so does a look: callers rarely go
-                    future.set_result(result)
-                except InvalidStateError:
-                    pass
-            del result, future
+            except InvalidStateError:
+                pass
+            del result
         except BaseException as error:
             pool.fail(worker, message, error)
             if isinstance(error, FATAL):

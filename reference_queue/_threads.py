@@ -39,7 +39,6 @@ def send(
     if deadline is None:
         deadline = intake.default_deadline
     message: FromThread[M, R] = FromThread()
-    message.future = None
     message.gone = True  # it is in no lane yet
     answer: concurrent.futures.Future[R] = concurrent.futures.Future()
     message.answer = answer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, get_args
 from reference_queue._check import check_bound, check_choice, check_count, check_seconds
 from reference_queue._intake import Intake
 from reference_queue._lookout import Lookout
-from reference_queue._message import Message, Posted
+from reference_queue._message import MessageFuture, Posted
 from reference_queue._observed import observed
 from reference_queue._pool import Pool
 from reference_queue._refusals import called_from_handler, still_running
@@ -163,12 +163,10 @@ class MessageQueue(Generic[M, R]):
             here = False
         if not here:
             self._running_loop()
-        entry: Message[M, R] = Message()
-        entry.future = future = self._create_future()
-        entry.context = context = copy_context()
-        future.add_done_callback(entry, context=context)
+        entry: MessageFuture[M, R] = MessageFuture(loop=self._loop)
+        entry.context = copy_context()
         self._intake.take(entry, chat_id, message, deadline)
-        return future
+        return entry
 
     async def post(self, chat_id: Hashable, message: M, *, deadline: float | None = None) -> None:
         """Take a message in without a result; return when it is accepted.
@@ -186,7 +184,7 @@ class MessageQueue(Generic[M, R]):
         """
         loop = self._running_loop()
         entry: Posted[M, R] = Posted()
-        entry.future = entry.acceptance = None
+        entry.acceptance = None
         entry.context = copy_context()
         self._intake.take(entry, chat_id, message, deadline)
         if entry.waiting:
@@ -372,7 +370,6 @@ class MessageQueue(Generic[M, R]):
                     "loop, or use enqueue_threadsafe() from the threads of other loops."
                 )
             self._loop = self._pool.loop = loop
-            self._create_future = loop.create_future
         return loop
 
     def _refuse_handlers(self, method: str) -> None:

@@ -187,6 +187,29 @@ def test_threads_that_wait_are_told_when_a_loop_is_closed_with_a_handler_at_work
     ) == ["False", "True"]
 
 
+def test_a_future_of_a_loop_that_was_closed_over_it_can_be_cancelled(run_program):
+    """The queue is lost with its loop; the caller's cancellation finds nothing to withdraw, and raises nothing."""
+    assert run_program(
+        """
+        async def handler(message):
+            await asyncio.get_running_loop().create_future()
+
+        async def main():
+            results.extend(queue.enqueue("a", n) for n in range(2))
+            await asyncio.sleep(0)
+
+        results = []
+        queue = MessageQueue(handler)
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main())
+        loop.close()
+        print(queue.get_memory_stats().total_queued)
+        print(all([result.cancel() for result in results]))
+        print(all(result.cancelled() for result in results))
+        """
+    ) == ["1", "True", "True"]
+
+
 async def test_everything_being_cancelled_settles_everything_and_the_queue_can_go_on(script, ticks):
     """A program that cancels all tasks but its own: nothing hangs, and the next message is handled."""
     async with MessageQueue(script, workers=1) as queue:
