@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from reference_queue._check import check_seconds
-from reference_queue._message import Chat
+from reference_queue._message import BoundedChat, Chat
 from reference_queue._refusals import closed
 from reference_queue._steps import handled_around, inside_handler_of
 from reference_queue.errors import (
@@ -41,16 +41,65 @@ class Intake(Generic[M, R]):
         self.ready = pool.ready
         self.default_deadline = default_deadline
         self.closed = False
+        self._plain = not room.bounded and default_deadline is None
+        """Whether a message without a deadline has only to be queued."""
         self.dropped = self.expired = self.rejected = 0
         self._no_context = Context()
 
-    def take(  # noqa: C901, PLR0912 - each call in it is felt in the throughput
-        self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None
-    ) -> None:
+    def close(self) -> None:
+        """Take nothing in any more."""
+        self.closed = True
+        self._plain = False
+
+    # Whether it is taken in at once, as nearly always, is seen at a glance, and then no call is made that can be
+    # spared: each is felt in the throughput.
+    def take(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
         """Take a message in: queue it, put it in line for room, or raise without a trace of it.
 
         The caller has filled in who waits for it and its context.
         """
+        if deadline is not None or not self._plain:
+            self._take_with_care(entry, chat_id, body, deadline)
+            return
+        try:
+            chat = self.chats.get(chat_id)
+        except TypeError as error:
+            raise _no_id(chat_id) from error
+        entry.body = body
+        entry.gone = entry.waiting = False
+        entry.timer = entry.after = None
+        if chat is None:
+            new: Chat[M, R] = Chat()
+            new.chat_id = chat_id
+            new.gone = False
+            new.head = new.tail = entry
+            new.pool = pool = self.pool
+            new.scheduled = True
+            new.worker = None
+            entry.chat = new
+            entry.before = None
+            # A finalizer may have sent to the same chat since it was looked for.
+            chat = self.chats.setdefault(chat_id, new)
+            if chat is new:
+                self.room.queued += 1
+                ready = self.ready
+                ready.append(new)
+                if pool.live < pool.limit and pool.looking < len(ready):
+                    pool.wake()
+                return
+        elif chat.worker is not None and handled_around(chat) and not entry.posted:
+            raise _reentrant(chat_id)
+        entry.chat = chat
+        entry.before = tail = chat.tail
+        if tail is None:
+            chat.head = entry
+        else:
+            tail.after = entry
+        chat.tail = entry
+        self.room.queued += 1
+
+    def _take_with_care(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
+        """Take a message in where there is more to look at: a deadline, bounds, an observer, a closed queue."""
         if self.closed:
             raise closed()
         if deadline is None:
@@ -60,47 +109,17 @@ class Intake(Generic[M, R]):
         try:
             chat = self.chats.get(chat_id)
         except TypeError as error:
-            raise TypeError(
-                f"chat_id={chat_id!r} is not hashable. Identify a chat by a str, an int or a tuple of such."
-            ) from error
+            raise _no_id(chat_id) from error
         if chat is None:
-            # Written out: nearly every message makes one in awaited use, and where each of many chats has one.
-            chat = self.chats[chat_id] = Chat()
-            chat.pool = self.pool
-            chat.chat_id = chat_id
-            chat.head = chat.tail = chat.line = chat.worker = None
-            chat.present = 0
-            chat.standing = chat.scheduled = chat.gone = False
-        elif chat.worker is not None and not entry.posted and handled_around(chat):
-            raise ReentrantEnqueue(
-                f"A handler of chat {chat_id!r} enqueued to its own chat, directly or by way of other chats: "
-                "the result cannot come before that handler ends, so waiting for it would be a deadlock. "
-                "Use `await queue.post(...)` for a message whose result the handler does not need."
-            )
+            chat = self.chats.setdefault(chat_id, self._new_chat(chat_id))
+        elif chat.worker is not None and handled_around(chat) and not entry.posted:
+            raise _reentrant(chat_id)
         entry.chat = chat
         entry.body = body
         entry.gone = entry.waiting = False
         entry.timer = None
-        room = self.room
-        if not room.bounded:
-            # `chat.append` and `pool.schedule`, written out.
-            entry.after = None
-            entry.before = tail = chat.tail
-            if tail is None:
-                chat.head = entry
-            else:
-                tail.after = entry
-            chat.tail = entry
-            chat.present += 1
-            room.queued += 1
-            if not chat.scheduled:
-                chat.scheduled = True
-                pool, ready = self.pool, self.ready
-                ready.append(chat)
-                if pool.live < pool.limit and pool.looking < len(ready):
-                    pool.wake()
-        elif room.has_place(chat):
-            room.admit(entry)
+        if self.room.has_place(chat):
+            self.room.admit(entry)
         else:
             self._find_room(entry, chat)
         if deadline is not None and not entry.gone:
@@ -108,6 +127,19 @@ class Intake(Generic[M, R]):
             entry.timer = get_running_loop().call_later(
                 deadline, self._expire, entry, deadline, context=self._no_context
             )
+
+    def _new_chat(self, chat_id: Hashable) -> Chat[M, R]:
+        chat: Chat[M, R] = Chat()
+        if self.room.bounded:
+            chat = BoundedChat()
+            chat.line = None
+            chat.present = 0
+            chat.standing = False
+        chat.chat_id = chat_id
+        chat.pool = self.pool
+        chat.head = chat.tail = chat.worker = None
+        chat.gone = chat.scheduled = False
+        return chat
 
     def _find_room(self, entry: Message[M, R], chat: Chat[M, R]) -> None:
         """Do with a message for which there is no room what the policy says."""
@@ -183,3 +215,15 @@ class Intake(Generic[M, R]):
         self.expired += 1
         if message.posted and accepted:
             self.pool.report("A posted message missed its deadline", chat, error)
+
+
+def _no_id(chat_id: object) -> TypeError:
+    return TypeError(f"chat_id={chat_id!r} is not hashable. Identify a chat by a str, an int or a tuple of such.")
+
+
+def _reentrant(chat_id: Hashable) -> ReentrantEnqueue:
+    return ReentrantEnqueue(
+        f"A handler of chat {chat_id!r} enqueued to its own chat, directly or by way of other chats: "
+        "the result cannot come before that handler ends, so waiting for it would be a deadlock. "
+        "Use `await queue.post(...)` for a message whose result the handler does not need."
+    )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reference_queue._lane import Lane
     from reference_queue._pool import Pool, Worker
 
-__all__ = ["Chat", "FromThread", "Message", "MessageFuture", "Posted"]
+__all__ = ["BoundedChat", "Chat", "FromThread", "Message", "MessageFuture", "Posted"]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -201,7 +201,8 @@ class Chat(Generic[M, R]):
     all else that is kept for a chat, and longer to make. A message leaves from the middle without a trace.
     """
 
-    __slots__ = ("chat_id", "gone", "head", "line", "pool", "present", "scheduled", "standing", "tail", "worker")
+    if not TYPE_CHECKING:
+        __slots__ = ("chat_id", "gone", "head", "pool", "scheduled", "tail", "worker")
 
     pool: Pool[M, R]
     chat_id: Hashable
@@ -209,17 +210,19 @@ class Chat(Generic[M, R]):
     """The oldest queued message."""
     tail: Message[M, R] | None
     """The youngest."""
+    scheduled: bool
+    """Whether it is in the ready lane or with a worker; always, where there are no bounds."""
+    worker: Worker[M, R] | None
+    gone: bool
+    """Whether the queue has forgotten it; a chat of the same id is then another object."""
+
+    # Of a `BoundedChat` only:
     present: int
-    """How many are queued."""
+    """How many messages are queued."""
     line: Lane[Message[M, R]] | None
     """Messages that wait for room, in order; all of them are younger than the queued ones."""
     standing: bool
     """Whether it is among the chats that wait for room over all."""
-    scheduled: bool
-    """Whether it is in the ready lane or with a worker."""
-    worker: Worker[M, R] | None
-    gone: bool
-    """Whether the queue has forgotten it; a chat of the same id is then another object."""
 
     def append(self, message: Message[M, R]) -> None:
         """Queue a message."""
@@ -230,7 +233,6 @@ class Chat(Generic[M, R]):
         else:
             tail.after = message
         self.tail = message
-        self.present += 1
 
     def leave(self, message: Message[M, R]) -> None:
         """Take a queued message out, wherever it stands."""
@@ -244,9 +246,14 @@ class Chat(Generic[M, R]):
             self.tail = before
         else:
             after.before = before
-        self.present -= 1
         message.gone = True
 
     def first(self) -> Message[M, R] | None:
         """Return the oldest queued message without removing it, or None if there is none."""
         return self.head
+
+
+class BoundedChat(Chat[M, R]):
+    """A chat of a queue that has bounds, or somebody who looks on as if it had."""
+
+    __slots__ = ("line", "present", "standing")

@@ -30,15 +30,15 @@ R = TypeVar("R")
 class Worker(Generic[M, R]):
     """What one worker's task is doing; written by the task, so that nothing is lost however it ends."""
 
-    __slots__ = ("asked_by", "called_off", "chat", "looking", "message", "number", "retired", "task")
+    __slots__ = ("asked_by", "called_off", "chat", "link", "looking", "message", "retired", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.chat: Chat[M, R] | None = None
         self.message: Message[M, R] | None = None
         """The message being handled: there is one exactly while its handler is alive."""
-        self.number = 0
-        """How many messages it has handled; with the worker it names the handling of one."""
+        self.link: Link | None = None
+        """Names the handling of this message; see `_steps`."""
         self.asked_by: Link | None = None
         """The handler that waits, or may wait, for the message being handled."""
         self.called_off = 0
@@ -89,7 +89,7 @@ class Pool(Generic[M, R]):
     def release(self, chat: Chat[M, R]) -> None:
         """Take a chat back from its worker: to the end of the ready lane, or out of mind."""
         chat.worker = None
-        if chat.present:
+        if chat.head is not None:
             self.ready.append(chat)
         else:
             chat.scheduled = False
@@ -97,7 +97,9 @@ class Pool(Generic[M, R]):
 
     def forget_if_idle(self, chat: Chat[M, R]) -> None:
         """Keep nothing for a chat that has neither messages nor a worker."""
-        if chat.worker is not None or chat.present or (chat.line is not None and chat.line.present):
+        if chat.worker is not None or chat.head is not None:
+            return
+        if self.room.bounded and chat.line is not None and chat.line.present:
             return
         # Identity matters: what is removed must be this chat, not a newer one of the same id.
         if self.chats.get(chat.chat_id) is chat:
@@ -187,7 +189,8 @@ class Pool(Generic[M, R]):
         driver = drive(self, worker)
         next(driver)
         step = driver.send
-        ready, room, batch = self.ready, self.room, self.batch
+        ready, room, batch, done = self.ready, self.room, self.batch, DONE
+        bounded, one_turn = room.bounded, range(batch)
         cancelling = task.cancelling
         budget = batch
         try:
@@ -214,26 +217,27 @@ class Pool(Generic[M, R]):
                     continue
                 worker.chat = chat
                 chat.worker = worker
-                turn = batch
-                while turn and (message := chat.head) is not None:
+                for handled in one_turn:  # noqa: B007 - how many is needed after it
+                    if (message := chat.head) is None:
+                        break
                     # `chat.leave`, in short: it is the first.
                     chat.head = after = message.after
                     if after is None:
                         chat.tail = None
                     else:
                         after.before = message.after = None
-                    chat.present -= 1
                     message.gone = True
-                    turn -= 1
                     room.queued -= 1
-                    if room.watched:
-                        room.taken(message)
+                    if bounded:
+                        chat.present -= 1
+                        if room.watched:
+                            room.taken(message)
                     context = message.context
                     del message.context
                     if not message.left():
                         worker.message = message
                         waits_for = context.run(step, message)
-                        if waits_for is not DONE:
+                        if waits_for is not done:
                             await Steps(driver, context, waits_for)
                             budget = batch
                         worker.message = None
@@ -247,9 +251,11 @@ class Pool(Generic[M, R]):
                         message.timer = None
                     if worker.called_off or cancelling():
                         self._go_on_unless_cancelled(worker, task)
-                budget -= batch - turn
+                else:
+                    handled = batch
+                budget -= handled
                 worker.chat = chat.worker = None
-                if chat.head is not None or chat.line is not None or self.idle:
+                if chat.head is not None or self.idle or (bounded and chat.line is not None):
                     self.release(chat)
                 else:  # the same, in short, for the usual case
                     del self.chats[chat.chat_id]
@@ -308,8 +314,7 @@ class Pool(Generic[M, R]):
         self.workers.discard(worker)
         self.live -= 1
         loop = cast("asyncio.AbstractEventLoop", self.loop)
-        worker.number += 1
-        worker.asked_by = None
+        worker.link = worker.asked_by = None
         message, worker.message = worker.message, None
         if message is not None:
             del message.chat
@@ -355,7 +360,7 @@ class Pool(Generic[M, R]):
         given_up = 0
         chats = list(self.chats.values())
         # Those that wait for room go first, or they would be let in one by one while the others go.
-        for lane in [*(chat.line for chat in chats), *chats]:
+        for lane in [*(chat.line for chat in chats if self.room.bounded), *chats]:
             while lane is not None and (message := lane.first()) is not None:
                 self.take_out(message)
                 self.gave_up(message, "cancelled")

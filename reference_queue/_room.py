@@ -61,6 +61,8 @@ class Room(Generic[M, R]):
         chat = message.chat
         chat.append(message)
         self.queued += 1
+        if self.bounded:
+            chat.present += 1
         if self.breaker is not None:
             self.breaker.passed()
         if self.by_age is not None:
@@ -112,7 +114,9 @@ class Room(Generic[M, R]):
     def freed(self, message: Message[M, R]) -> None:
         """Note that a queued message has left its chat's lane without being handled."""
         self.queued -= 1
-        self.taken(message)
+        if self.bounded:
+            message.chat.present -= 1
+            self.taken(message)
 
     def left_line(self, message: Message[M, R]) -> None:
         """Note that a waiting message has given up."""
@@ -122,7 +126,7 @@ class Room(Generic[M, R]):
 
     def forget(self, chat: Chat[M, R]) -> None:
         """Keep nothing for a chat that is gone."""
-        if chat.standing:
+        if self.bounded and chat.standing:
             self.standing.leave(chat)
 
     def _has_place_over_all(self) -> bool:

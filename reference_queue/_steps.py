@@ -6,7 +6,7 @@ import inspect
 import types
 from asyncio import CancelledError, InvalidStateError
 from collections.abc import Generator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from reference_queue.errors import HandlerNotAwaitable
@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from reference_queue._pool import Pool, Worker
     from reference_queue.observer import HandledAs
 
-    Link = tuple[Worker[Any, Any], int]
+    Link = tuple[Worker[Any, Any]]
 
-__all__ = ["DONE", "FATAL", "Steps", "as_coroutine", "drive", "handled_around", "inside_handler_of", "watch"]
+__all__ = [
+    "DONE",
+    "FATAL",
+    "Steps",
+    "as_coroutine",
+    "context_of_its_own",
+    "drive",
+    "handled_around",
+    "inside_handler_of",
+    "watch",
+]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -33,11 +43,11 @@ FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """What must go on to the event loop, as from any task, once the message is settled."""
 
 _CHAIN: ContextVar[Link | None] = ContextVar("reference_queue_chain", default=None)
-"""The handler on whose behalf code runs: a worker, and the number of the message it handled then.
+"""The handler on whose behalf code runs: its worker, in an object of its own for each message.
 
-The number makes links that outlive their handler, in the contexts of tasks it left behind, harmless. The
-handler that asked for this one is kept by the worker and let go with the message, because a chain of links
-would grow for ever in a relay of messages.
+The worker has that object while it handles the message, so links that outlive their handler, in the contexts of
+tasks it left behind, are harmless. The handler that asked for this one is kept by the worker and let go with the
+message, because a chain of links would grow for ever in a relay of messages.
 """
 
 
@@ -45,9 +55,9 @@ def _running() -> Iterator[Chat[Any, Any]]:
     """Yield the chats of the handlers around the caller, each of which may wait for the one before."""
     link = _CHAIN.get()
     while link is not None:
-        worker, number = link
+        (worker,) = link
         chat = worker.chat
-        if worker.number != number or chat is None:
+        if worker.link is not link or chat is None:
             return
         yield chat
         link = worker.asked_by
@@ -61,6 +71,14 @@ def handled_around(chat: Chat[M, R]) -> bool:
 def inside_handler_of(pool: Pool[M, R]) -> bool:
     """Say whether the caller runs on behalf of a handler of this pool."""
     return any(each.pool is pool for each in _running())
+
+
+def context_of_its_own() -> Context:
+    """Return a copy of the caller's context for a message whose result no handler can wait for."""
+    context = copy_context()
+    if _CHAIN.get() is not None:
+        context.run(_CHAIN.set, None)
+    return context
 
 
 def drive(pool: Pool[M, R], worker: Worker[M, R]) -> types.GeneratorType[Any, Message[M, R], None]:
@@ -82,8 +100,9 @@ def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, 
     awaitable: Generator[Any, Any, R] | None
     while True:
         message = yield DONE
-        worker.asked_by = None if message.posted else chain()
-        extend_chain((worker, worker.number))
+        worker.asked_by = chain()
+        worker.link = link = (worker,)
+        extend_chain(link)
         try:
             awaitable = handler(message.body)
             del message.body
@@ -103,7 +122,6 @@ def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, 
                 raise
         awaitable = None  # `del` would need it to be there, and the handler may have raised at the call
         del message
-        worker.number += 1
 
 
 def as_coroutine(handler: object, awaitable: object) -> Generator[Any, Any, Any]:

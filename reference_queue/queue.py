@@ -16,7 +16,7 @@ from reference_queue._observed import observed
 from reference_queue._pool import Pool
 from reference_queue._refusals import called_from_handler, still_running
 from reference_queue._room import Policy, Room
-from reference_queue._steps import inside_handler_of
+from reference_queue._steps import context_of_its_own, inside_handler_of
 from reference_queue._threads import send
 from reference_queue.breaker import MemoryBreaker
 from reference_queue.errors import QueueClosed, WrongLoop
@@ -158,12 +158,12 @@ class MessageQueue(Generic[M, R]):
             TypeError, ValueError: ``chat_id`` is not hashable, ``deadline`` is no number above 0.
         """
         try:
-            here = get_running_loop() is self._loop
+            loop = get_running_loop()
         except RuntimeError:
-            here = False
-        if not here:
-            self._running_loop()
-        entry: MessageFuture[M, R] = MessageFuture(loop=self._loop)
+            loop = self._running_loop()  # which raises, and says what to do
+        if loop is not self._loop:
+            loop = self._running_loop()
+        entry: MessageFuture[M, R] = MessageFuture(loop=loop)
         entry.context = copy_context()
         self._intake.take(entry, chat_id, message, deadline)
         return entry
@@ -185,7 +185,7 @@ class MessageQueue(Generic[M, R]):
         loop = self._running_loop()
         entry: Posted[M, R] = Posted()
         entry.acceptance = None
-        entry.context = copy_context()
+        entry.context = context_of_its_own()
         self._intake.take(entry, chat_id, message, deadline)
         if entry.waiting:
             entry.acceptance = loop.create_future()
@@ -274,7 +274,7 @@ class MessageQueue(Generic[M, R]):
         check_seconds("timeout", timeout, zero=True)
         self._running_loop()
         self._refuse_handlers("aclose")
-        self._intake.closed = True
+        self._intake.close()
         self._room.ignore_breaker()
         if mode == "cancel":
             self._cancel_all()

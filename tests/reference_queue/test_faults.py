@@ -711,6 +711,32 @@ async def test_a_future_that_is_cancelled_in_the_midst_of_the_queues_own_code_ha
     assert script.order == ["z", "a4", "a5", "a6", "a7"]
 
 
+@pytest.mark.parametrize("options", [{}, {"max_queued": 10}], ids=["no bounds", "bounds"])
+@pytest.mark.parametrize("lookup", [1, 2])
+async def test_a_message_sent_in_the_midst_of_anothers_way_in_joins_the_same_chat(options, lookup, script, ticks):
+    """As by a finalizer; here by the chat's id, whose hash the queue asks for."""
+
+    class Id:
+        def __hash__(self):
+            lookups.append(self)
+            if len(lookups) == lookup:
+                results.append(queue.enqueue(self, "a1"))
+            return 1
+
+    lookups, results = [], []
+    async with MessageQueue(script, **options) as queue:
+        chat = Id()
+        script.hold("a1", "a2")
+        results.append(queue.enqueue(chat, "a2"))
+        assert len(results) == 2
+        assert queue.get_memory_stats().total_chats == 1
+        assert queue.get_memory_stats().total_queued == 2
+        await ticks()
+        script.release("a1", "a2")
+        assert sorted(await asyncio.gather(*results)) == ["A1", "A2"]
+    assert script.most_of_a_chat == 1
+
+
 async def test_a_future_is_settled_once_like_any_other(script):
     async with MessageQueue(script) as queue:
         result = queue.enqueue("a", "a1")
