@@ -11,6 +11,7 @@ from pytest_taskleak.findings import NOT_EXAMINED
 from pytest_taskleak.judge import Suspect
 from pytest_taskleak.leftovers import Leftovers
 from pytest_taskleak.lost import Lost
+from pytest_taskleak.stays import Stays
 from pytest_taskleak.sweep import Sweep, in_turn
 from pytest_taskleak.verdicts import Verdict, folded, outlooks
 from pytest_taskleak.workplaces import Workplaces
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
     from pytest_taskleak.model import Origin, Owner
     from pytest_taskleak.places import Places
 
-_PILE = 2
-"""Tests that each leave a task of their own with the same fixture before that is a pile."""
-
-_PILE_OF_FIXTURE = 3
-"""The same for tasks that the fixture itself started, such as a server's handlers.
-
-How many those are depends on the connections that others keep open, so two may be chance."""
-
 
 class Detector:
     """Finds the tasks that outlive their owners; made when there is first something to look at.
@@ -42,6 +35,7 @@ class Detector:
 
     Attributes:
         adoptions: What stays with fixtures.
+        stays: Finds what does, among tasks.
         fixtures: The fixtures that are set up, by any key.
         grace: Seconds that suspects are given to end.
         strict: Whether what cannot be decided is a leak.
@@ -65,6 +59,7 @@ class Detector:
         self.fixtures = gate.fixtures
         self.failed = gate.failed
         self.adoptions = judge.Adoptions()
+        self.stays = Stays(self.fixtures, self.adoptions, self._origin)
         self.lost = Lost(self.watcher, places)
         self.leftovers = Leftovers(self.watcher.things, places, self.fixtures, self.adoptions)
         self.workplaces = Workplaces(self.watcher, places, self.fixtures, self.leftovers)
@@ -121,7 +116,7 @@ class Detector:
         promised = self.leftovers.promised(loop, [suspect.works_on for suspect in suspects])
         for suspect, promises in zip(suspects, promised, strict=True):
             suspect.swept, suspect.promises = True, promises
-        self._adopted_by_closers(suspects)
+        self.stays.note_closers(suspects)
         with self._lock:
             self.suspects += suspects
         return Sweep(self._hangs, loop, suspects).end
@@ -159,9 +154,11 @@ class Detector:
                 continue
             suspects = self._suspects_among(tasks, everyone=False)
             if suspects:
-                self.suspects += self._judged(loop, self._left_with_fixtures(loop, suspects, test))
+                left, piled = self.stays.sorted_out(suspects, test)
+                self._judge_each(loop, piled)
+                self.suspects += self._judged(loop, left)
             if test is not None:
-                self._piles(loop, tasks, test)
+                self._judge_each(loop, self.stays.piles(tasks, test))
             self.workplaces.tell_running(record, self.grace, idle=not tasks)
         try:
             if self.workplaces:
@@ -186,8 +183,8 @@ class Detector:
             suspects = self._suspects_among(tasks, everyone=False)
             test.ended = ended
             if suspects:
-                self._left_with_fixtures(loop, suspects, test)
-            self._piles(loop, tasks, test)
+                self._judge_each(loop, self.stays.sorted_out(suspects, test)[1])
+            self._judge_each(loop, self.stays.piles(tasks, test))
 
     def counts(self) -> dict[str, int]:
         """How much goes on just now, by the names of `model.COUNTED`; what asyncio makes for itself is not counted."""
@@ -335,70 +332,16 @@ class Detector:
                 left.append(suspect)
         return left
 
+    def _judge_each(self, loop: asyncio.AbstractEventLoop, piled: Iterable[Suspect]) -> None:
+        """Judge one after the other what piles up: each has a grace of its own."""
+        for suspect in piled:
+            self.suspects += self._judged(loop, [suspect])
+
     def _loses(self, loop: asyncio.AbstractEventLoop, suspect: Suspect) -> bool:
         """Whether a suspect ended with an exception that its owner's finalizers alone can still retrieve."""
         if judge.lost_exception(suspect.task) is None or suspect.origin is None:
             return False
         return self.lost.ours_to_tell(loop, suspect.origin.calls)
-
-    def _adopted_by_closers(self, suspects: list[Suspect]) -> None:
-        """A wider fixture that keeps a swept task and has an end of its own may yet stop it: undecidable."""
-        wider = [it for it in self.fixtures.values() if it.owner.scope != "function" and it.can_clean_up()]
-        held = judge.holders((suspect.task for suspect in suspects), wider)
-        for suspect in suspects:
-            fixture = held.get(id(suspect.task))
-            if fixture is not None and fixture.owner is not suspect.owner:
-                suspect.adopter = fixture.owner
-
-    def _left_with_fixtures(
-        self, loop: asyncio.AbstractEventLoop, suspects: list[Suspect], test: Owner | None
-    ) -> list[Suspect]:
-        """Take out what a live fixture keeps: its owner is the fixture from now on, unless it piles up there.
-
-        Returns:
-            What no fixture keeps.
-        """
-        wider = [it for it in self.fixtures.values() if not it.owner.ended]
-        held = judge.holders((suspect.task for suspect in suspects), wider)
-        left: list[Suspect] = []
-        for suspect in suspects:
-            fixture = held.get(id(suspect.task))
-            if fixture is None or suspect.origin is None:
-                left.append(suspect)
-                continue
-            if test is None:
-                suspect.origin.owner = fixture.owner
-                continue
-            tests = self._tests_that_left(fixture.owner, test, suspect.task, suspect.origin)
-            if len(tests) < _PILE:
-                suspect.origin.owner = fixture.owner
-            else:
-                suspect.piled_up, suspect.piled_with = tuple(tests), fixture.owner
-                self.suspects += self._judged(loop, [suspect])
-        return left
-
-    def _tests_that_left(self, fixture: Owner, test: Owner, task: asyncio.Task[Any], origin: Origin) -> list[str]:
-        return self.adoptions.leave(fixture, test.nodeid, task, origin, wakes=explain.wakes_at(task))
-
-    def _piles(self, loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[Any]], test: Owner) -> None:
-        """What live fixtures started themselves while `test` ran."""
-        spoken: dict[asyncio.Task[Any], judge.Rule] | None = None
-        for task in tasks:
-            origin = self._origin(task)
-            owner = origin.owner if origin is not None else None
-            if origin is None or owner is None or owner.kind != "fixture" or owner.ended or origin.counted:
-                continue
-            origin.counted = True
-            during = origin.during
-            if origin.settled or during is None or during is owner or during.nodeid != test.nodeid:
-                continue  # judged already, or what the fixture starts for itself, or of an earlier test
-            spoken = judge.ignored_by(tasks) if spoken is None else spoken
-            tests = self._tests_that_left(owner, test, task, origin)
-            if task in spoken or len(tests) < _PILE_OF_FIXTURE:
-                continue
-            suspect = Suspect(task, origin, asked_to_end=judge.cancel_requested(task))
-            suspect.owner, suspect.piled_up, suspect.piled_with = test, tuple(tests), owner
-            self.suspects += self._judged(loop, [suspect])
 
     def _describe(self, suspect: Suspect) -> Leak:
         keeper = suspect.piled_with or suspect.adopter

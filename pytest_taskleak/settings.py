@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_taskleak import values
+from pytest_taskleak.imports import straight
 from pytest_taskleak.model import GRACE, KINDS, SEARCH
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ MARKER = (
     "repeat runs it as many times and fails it where objects grow with each; "
     "expect names tasks (or coroutines, with * and ?) that may be left, and needs a reason."
 )
-_ARGUMENTS = ("mode", "grace", "strict", "cancel", "blocked", "expect", "repeat", "reason")
 
 
 class Settings:
@@ -299,8 +299,8 @@ class Options:
             self._parent, self._above = parent, _markers_above(parent)
         if not _is_marked(item.own_markers) and not (any(self._above) and any(map(_is_marked, self._above))):
             return self.run  # `iter_markers` takes as long as all that is done for a test that leaks nothing
-        markers = list(item.iter_markers("taskleak"))
-        read = [_marker(mark, item.nodeid) for mark in markers]
+        said_by = _reader_of_markers()
+        read = [said_by(mark, item.nodeid) for mark in item.iter_markers("taskleak")]
         expect = tuple(pattern for said in read for pattern in said.pop("expect", ()))
         merged: dict[str, Any] = {}
         for said in reversed(read):  # the closest marker comes first and wins
@@ -316,6 +316,14 @@ class Options:
         judged = [settings for item in items if (settings := self.of(item)).mode != "off"]
         self.judges = bool(judged)
         self.repeats = any(settings.repeat for settings in judged)
+
+
+@functools.cache
+def _reader_of_markers() -> Callable[[pytest.Mark, str], dict[str, Any]]:
+    with straight():
+        from pytest_taskleak.marks import said  # noqa: PLC0415 - most tests have no marker
+
+    return said
 
 
 def _is_marked(markers: list[pytest.Mark]) -> bool:
@@ -358,42 +366,6 @@ def _kinds_asked(config: pytest.Config) -> frozenset[str]:
 
 def _given(said: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is not None}
-
-
-def _marker(mark: pytest.Mark, nodeid: str) -> dict[str, Any]:
-    where = f"{nodeid}: marker `taskleak`"
-    given = _arguments(mark, where)
-    reason = given.pop("reason", None)
-    if reason is not None and not (isinstance(reason, str) and reason.strip()):
-        raise pytest.UsageError(f"{where}: reason={reason!r} is not a sentence; give a string that says why")
-    if "expect" in given and reason is None:
-        raise pytest.UsageError(f"{where}: expect={given['expect']!r} needs a reason=... that says why it may stay")
-    readers: dict[str, Callable[[str, Any], object]] = {
-        "mode": values.mode,
-        "grace": functools.partial(values.seconds, name="grace"),
-        "strict": functools.partial(values.flag, name="strict"),
-        "cancel": functools.partial(values.flag, name="cancel"),
-        "blocked": functools.partial(values.seconds, name="blocked"),
-        "expect": values.expect,
-        "repeat": values.repeat,
-    }
-    return {name: readers[name](where, value) for name, value in given.items()}
-
-
-def _arguments(mark: pytest.Mark, where: str) -> dict[str, Any]:
-    if len(mark.args) > 1:
-        raise pytest.UsageError(
-            f"{where}: got {len(mark.args)} positional arguments {mark.args!r}; only the mode is positional"
-        )
-    unknown = sorted(set(mark.kwargs) - set(_ARGUMENTS))
-    if unknown:
-        raise pytest.UsageError(f"{where}: unknown argument {unknown[0]!r}; valid are {', '.join(_ARGUMENTS)}")
-    if mark.args and "mode" in mark.kwargs:
-        raise pytest.UsageError(f"{where}: got the mode twice, {mark.args[0]!r} and {mark.kwargs['mode']!r}")
-    given = dict(mark.kwargs) | ({"mode": mark.args[0]} if mark.args else {})
-    if not given:
-        raise pytest.UsageError(f"{where}: says nothing; valid are {', '.join(_ARGUMENTS)}")
-    return _given(given)
 
 
 def _ini(config: pytest.Config, name: str, valid: str, read: Callable[[str, Any], object]) -> Any:

@@ -25,6 +25,7 @@ RANKS = {
     "leftovers": 6,
     "workplaces": 7,
     "sweep": 6,
+    "stays": 6,
     "attempt": 6,
     "known": 8,
     "running": 7,
@@ -39,7 +40,8 @@ RANKS = {
     "finalizers": 4,
     "fixtures": 4,
     "settings": 4,
-    "values": 3,
+    "marks": 3,
+    "values": 2,
     "explain": 4,
     "judge": 4,
     "watch": 4,
@@ -61,7 +63,7 @@ RANKS = {
 """A module imports only from rooms of a lower rank, or from its own room."""
 
 IMPORT_PYTEST = {
-    *("plugin", "settings", "values", "session", "ledger"),
+    *("plugin", "settings", "marks", "values", "session", "ledger"),
     *("outcome", "finalizers", "fixtures", "attempt", "known", "running", "setups", "sentence", "growth"),
 }
 
@@ -221,7 +223,19 @@ sys.exit(pytest.main(["-q", "-p", "taskleak", "-p", "no:cacheprovider"], plugins
     brought = result.stdout.rpartition("brought")[2].split()
     assert ("pytest_taskleak.session" in brought) == bool(tests)
     whole = ("explain", "report", "growth", "judge")
-    parts = {"detector", "leak", "findings", "verdicts", "leftovers", "workplaces", "lost", "stalls", "sentence"}
+    parts = {
+        "detector",
+        "leak",
+        "findings",
+        "verdicts",
+        "leftovers",
+        "workplaces",
+        "lost",
+        "stalls",
+        "stays",
+        "sentence",
+    }
+    parts |= {"marks"}  # there is no marker
     allowed = {"pytest_taskleak.judge.rules", "pytest_taskleak.judge.pending"}
     begins = tuple(f"pytest_taskleak.{room}." for room in whole)
     assert [it for it in brought if it.startswith(begins) and it not in allowed] == []
