@@ -70,6 +70,7 @@ SEEN = [
     ("zeroconf", "transport", "zeroconf/_engine.py", "AsyncEngine._async_create_endpoints", "created"),
     ("asyncssh", "transport", "asyncssh/connection.py", "_connect", "created"),
     ("kubernetes_asyncio", "transport", "kubernetes_asyncio/client/rest.py", "RESTClientObject.request", "created"),
+    ("sse-starlette", "pending", "sse_starlette/sse.py", "_shutdown_watcher", "waits"),
     ("httpx request", "pending", "httpx/_client.py", "AsyncClient.send", "waits"),
     ("httpx client", "transport", "httpx/_client.py", "AsyncClient.send", "created"),
     (

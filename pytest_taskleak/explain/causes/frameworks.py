@@ -149,6 +149,15 @@ HTTP: dict[str, Row] = {
         stands=("worker_serve", "Lifespan.handle_lifespan", "TCPServer.run"),
         made=("worker_serve",),
     ),
+    # sse-starlette 3.7.0
+    "sse-starlette": Row(
+        "Accept it (`taskleak_accept`; `-v` gives the line): the library keeps one for each loop until a server shuts "
+        "down.",
+        _PENDING,
+        package="sse_starlette",
+        stands=("_shutdown_watcher",),
+        made=("_shutdown_watcher",),
+    ),
     # uvicorn 0.54.0
     "uvicorn": Row(
         "Set `server.should_exit = True` in the end, and await the task that runs `server.serve()`.",
