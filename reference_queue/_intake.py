@@ -41,77 +41,86 @@ class Intake(Generic[M, R]):
         self.ready = pool.ready
         self.default_deadline = default_deadline
         self.closed = False
-        self._plain = not room.bounded and default_deadline is None
-        """Whether a message without a deadline has only to be queued."""
         self.dropped = self.expired = self.rejected = 0
+        self._at_once = not room.bounded
+        """Whether a message has only to be queued: the queue is open and has no bounds."""
         self._no_context = Context()
 
     def close(self) -> None:
         """Take nothing in any more."""
         self.closed = True
-        self._plain = False
+        self._at_once = False
 
-    # Whether it is taken in at once, as nearly always, is seen at a glance, and then no call is made that can be
-    # spared: each is felt in the throughput.
-    def take(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
+    def take(  # noqa: PLR0912 - each call in it is felt in the throughput
+        self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None
+    ) -> None:
         """Take a message in: queue it, put it in line for room, or raise without a trace of it.
 
         The caller has filled in who waits for it and its context.
         """
-        if deadline is not None or not self._plain:
-            self._take_with_care(entry, chat_id, body, deadline)
-            return
-        try:
-            chat = self.chats.get(chat_id)
-        except TypeError as error:
-            raise _no_id(chat_id) from error
-        entry.body = body
-        entry.gone = entry.waiting = False
-        entry.timer = entry.after = None
-        if chat is None:
-            new: Chat[M, R] = Chat()
-            new.chat_id = chat_id
-            new.gone = False
-            new.head = new.tail = entry
-            new.pool = pool = self.pool
-            new.scheduled = True
-            new.worker = None
-            entry.chat = new
-            entry.before = None
-            # A finalizer may have sent to the same chat since it was looked for.
-            chat = self.chats.setdefault(chat_id, new)
-            if chat is new:
+        if deadline is not None and not self.closed:
+            check_seconds("deadline", deadline)
+        if self._at_once:
+            try:
+                chat = self.chats.get(chat_id)
+            except TypeError as error:
+                raise _no_id(chat_id) from error
+            entry.body = body
+            entry.gone = entry.waiting = False
+            entry.timer = entry.after = None
+            if chat is not None:
+                if chat.worker is not None and handled_around(chat) and not entry.posted:
+                    raise _reentrant(chat_id)
+                # `chat.append`, written out.
+                entry.chat = chat
+                entry.before = tail = chat.tail
+                if tail is None:
+                    chat.head = entry
+                else:
+                    tail.after = entry
+                chat.tail = entry
                 self.room.queued += 1
-                ready = self.ready
-                ready.append(new)
-                if pool.live < pool.limit and pool.looking < len(ready):
-                    pool.wake()
-                return
-        elif chat.worker is not None and handled_around(chat) and not entry.posted:
-            raise _reentrant(chat_id)
-        entry.chat = chat
-        entry.before = tail = chat.tail
-        if tail is None:
-            chat.head = entry
+            else:
+                new: Chat[M, R] = Chat()
+                new.chat_id = chat_id
+                new.gone = False
+                new.head = new.tail = entry
+                new.pool = pool = self.pool
+                new.scheduled = True
+                new.worker = None
+                entry.chat = new
+                entry.before = None
+                chat = self.chats.setdefault(chat_id, new)
+                self.room.queued += 1
+                if chat is new:
+                    ready = self.ready
+                    ready.append(new)
+                    if pool.live < pool.limit and pool.looking < len(ready):
+                        pool.wake()
+                else:  # a finalizer has sent to the same chat since it was looked for
+                    entry.chat = chat
+                    chat.append(entry)
         else:
-            tail.after = entry
-        chat.tail = entry
-        self.room.queued += 1
+            self._take_with_care(entry, chat_id, body)
+        if deadline is not None or self.default_deadline is not None:
+            self._set_timer(entry, deadline)
 
-    def _take_with_care(self, entry: Message[M, R], chat_id: Hashable, body: M, deadline: float | None) -> None:
-        """Take a message in where there is more to look at: a deadline, bounds, an observer, a closed queue."""
+    def _take_with_care(self, entry: Message[M, R], chat_id: Hashable, body: M) -> None:
+        """Take a message in where there are bounds, or somebody who looks on, if the queue is open."""
         if self.closed:
             raise closed()
-        if deadline is None:
-            deadline = self.default_deadline
-        else:
-            check_seconds("deadline", deadline)
         try:
             chat = self.chats.get(chat_id)
         except TypeError as error:
             raise _no_id(chat_id) from error
         if chat is None:
-            chat = self.chats.setdefault(chat_id, self._new_chat(chat_id))
+            new: BoundedChat[M, R] = BoundedChat()
+            new.chat_id = chat_id
+            new.gone = new.scheduled = new.standing = False
+            new.head = new.tail = new.line = new.worker = None
+            new.pool = self.pool
+            new.present = 0
+            chat = self.chats.setdefault(chat_id, new)
         elif chat.worker is not None and handled_around(chat) and not entry.posted:
             raise _reentrant(chat_id)
         entry.chat = chat
@@ -122,24 +131,15 @@ class Intake(Generic[M, R]):
             self.room.admit(entry)
         else:
             self._find_room(entry, chat)
+
+    def _set_timer(self, entry: Message[M, R], deadline: float | None) -> None:
+        if deadline is None:
+            deadline = self.default_deadline
         if deadline is not None and not entry.gone:
             # Without the caller's context: a loop keeps cancelled timers, and what hangs on them, for a while.
             entry.timer = get_running_loop().call_later(
                 deadline, self._expire, entry, deadline, context=self._no_context
             )
-
-    def _new_chat(self, chat_id: Hashable) -> Chat[M, R]:
-        chat: Chat[M, R] = Chat()
-        if self.room.bounded:
-            chat = BoundedChat()
-            chat.line = None
-            chat.present = 0
-            chat.standing = False
-        chat.chat_id = chat_id
-        chat.pool = self.pool
-        chat.head = chat.tail = chat.worker = None
-        chat.gone = chat.scheduled = False
-        return chat
 
     def _find_room(self, entry: Message[M, R], chat: Chat[M, R]) -> None:
         """Do with a message for which there is no room what the policy says."""

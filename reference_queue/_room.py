@@ -52,9 +52,12 @@ class Room(Generic[M, R]):
         Whoever waits does so for want of room, for it is let in with the step that makes some: so nobody of
         a chat that has room can be overtaken, except one who waits for room over all.
         """
-        if not self._has_own_place(chat):
+        # Nearly always nobody stands, and then no call is made.
+        if self.most_per_chat is not None and chat.present >= self.most_per_chat:
             return False
-        return self._has_place_over_all() and not self._anyone_stands()
+        if self.most is not None and self.queued >= self.most:
+            return False
+        return (self.breaker is None or self.breaker.allows()) and not (self.standing and self._anyone_stands())
 
     def admit(self, message: Message[M, R]) -> None:
         """Queue the message; over the bound, drop the oldest one for it (policy ``drop_oldest``)."""

@@ -36,7 +36,7 @@ async def main():
             del body
         await queue.join()
         stats = queue.get_memory_stats()
-    print(stats.completed, breaker.opened > 0, breaker.reading.source.split()[0])
+    print(stats.completed, breaker.opened > 0)
 
 asyncio.run(main())
 """
@@ -74,7 +74,8 @@ def child(how, *options):
 def test_a_process_with_a_real_limit_lives_with_the_breaker_and_dies_without_it():
     """700 MiB of messages through 300 MiB."""
     lives = child("rlimit", "300", "breaker")
-    assert (lives.returncode, lives.stdout.split()) == (0, ["700", "True", "RLIMIT_AS"]), lives.stderr
+    assert (lives.returncode, lives.stdout.split()) == (0, ["700", "True"]), lives.stderr
+    assert "(RLIMIT_AS)" in lives.stderr
     dies = child("rlimit", "300", "none")
     assert dies.returncode == 1
     assert "Cannot allocate memory" in dies.stderr
@@ -82,6 +83,7 @@ def test_a_process_with_a_real_limit_lives_with_the_breaker_and_dies_without_it(
 
 def test_a_process_in_a_real_cgroup_lives_with_the_breaker_and_is_killed_without_it(limited_group):
     lives = child(limited_group, "0", "breaker")
-    assert (lives.returncode, lives.stdout.split()) == (0, ["700", "True", "cgroup"]), lives.stderr
+    assert (lives.returncode, lives.stdout.split()) == (0, ["700", "True"]), lives.stderr
+    assert f"(cgroup /{limited_group.name})" in lives.stderr
     dies = child(limited_group, "0", "none")
     assert dies.returncode == -9
