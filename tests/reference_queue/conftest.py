@@ -112,6 +112,27 @@ async def complaints():
     return told
 
 
+@pytest.fixture(autouse=True)
+def every_future_is_settled(monkeypatch):
+    """Hold every future that `enqueue` hands out until it is done, and fail the test that leaves one pending.
+
+    The plugin sees futures that a loop makes; the queue's are made past it.
+    """
+    pending = set()
+    enqueue = MessageQueue.enqueue
+
+    def held(self, *args, **options):
+        future = enqueue(self, *args, **options)
+        if not future.done():
+            pending.add(future)
+            future.add_done_callback(pending.discard)
+        return future
+
+    monkeypatch.setattr(MessageQueue, "enqueue", held)
+    yield
+    assert [future for future in pending if not future.done()] == []
+
+
 PROLOGUE = """
 import asyncio, gc
 from reference_queue import *
