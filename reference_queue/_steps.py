@@ -98,30 +98,36 @@ def _drive(pool: Pool[M, R], worker: Worker[M, R]) -> Generator[Any, Message[M, 
     chain, extend_chain = _CHAIN.get, _CHAIN.set
     coroutine: Any = types.CoroutineType
     awaitable: Generator[Any, Any, R] | None
-    while True:
-        message = yield DONE
-        worker.asked_by = chain()
-        worker.link = link = (worker,)
-        extend_chain(link)
-        try:
-            awaitable = handler(message.body)
-            del message.body
-            if awaitable.__class__ is not coroutine:
-                awaitable = as_coroutine(handler, awaitable)
-            result = yield from awaitable
-            if not worker.called_off:
-                pool.completed += 1
-            try:  # noqa: SIM105 - suppress() costs, and so does a look: callers rarely go
-                message.succeed(result)
-            except InvalidStateError:
-                pass
-            del result
-        except BaseException as error:
-            pool.fail(worker, message, error)
-            if isinstance(error, FATAL):
-                raise
-        awaitable = None  # `del` would need it to be there, and the handler may have raised at the call
-        del message
+    link: Link | None
+    try:
+        while True:
+            message = yield DONE
+            worker.asked_by = chain()
+            worker.link = link = (worker,)
+            extend_chain(link)
+            try:
+                awaitable = handler(message.body)
+                del message.body
+                if awaitable.__class__ is not coroutine:
+                    awaitable = as_coroutine(handler, awaitable)
+                result = yield from awaitable
+                if not worker.called_off:
+                    pool.completed += 1
+                try:  # noqa: SIM105 - suppress() costs, and so does a look: callers rarely go
+                    message.succeed(result)
+                except InvalidStateError:
+                    pass
+                del result
+            except BaseException as error:
+                pool.fail(worker, message, error)
+                if isinstance(error, FATAL):
+                    raise
+            awaitable = None  # `del` would need it to be there, and the handler may have raised at the call
+            del message
+    finally:
+        # CPython 3.12 keeps this frame with a failure that somebody keeps: the handler's leads to it.
+        del pool, worker, handler
+        awaitable = link = None
 
 
 def as_coroutine(handler: object, awaitable: object) -> Generator[Any, Any, Any]:
